@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Flags for the program go through ARGS:
+#   make demo ARGS="--train.steps 20"      make test ARGS="tests/ops -k parity"
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+PROJECT := pyproject.toml constraints.txt tools/install.sh
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: .venv/.ready-train  ## install into .venv, train a small woven model on this machine, let it write (minutes)
+	@$(BIN)/weft demo $(ARGS)
+
+test: .venv/.ready-dev  ## install into .venv, run the whole test suite
+	@$(BIN)/pytest $(ARGS)
+
+check: .venv/.ready-dev  ## lint, format, types, file sizes, links, floors; no tests
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python tools/check_sizes.py
+	@$(BIN)/python tools/check_links.py
+	@$(BIN)/python tools/check_floors.py
+	@$(BIN)/python tools/tables.py --check
+
+format: .venv/.ready-dev  ## let ruff mend and format every file
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.ready-train  ## time a decode step against dense attention on this machine
+	@$(BIN)/weft bench decode $(ARGS)
+
+.venv/.ready-train: $(PROJECT)
+	@PYTHON=$(PYTHON) tools/install.sh train
+
+.venv/.ready-dev: $(PROJECT)
+	@PYTHON=$(PYTHON) tools/install.sh dev

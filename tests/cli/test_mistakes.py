@@ -1,0 +1,35 @@
+"""Whatever a user gets wrong, in whichever command: one line that says what to change, exit code 2, no traceback."""
+
+import pytest
+
+from weft.cli.main import main
+
+MISTAKES = {
+    "train: unknown setting": ("train --trian.steps 3", "did you mean '--train.steps'?"),
+    "train: wrong type": ("train --out x --train.steps many", "train.steps is 'many'; expected int"),
+    "train: no folder": ("train", "say where it goes: --out RUN"),
+    "train: missing data": ("train --out x --data.path nowhere", "there is no nowhere (data.path)"),
+    "train: missing config": ("train --out x --config nowhere.yaml", "No such file or directory: nowhere.yaml"),
+    "train: bad combination": ("train --out x --train.batch_size 3 --train.accumulation 2", "does not divide"),
+    "train: unknown preset": ("train --out x --preset nano-d", "there is no preset 'nano-d'"),
+    "train: data that contradicts": ("train --out x --data.source stdlib --data.path .", "leave one of them out"),
+    "demo: unknown setting": ("demo --train.stepz 3", "did you mean '--train.steps'?"),
+    "generate: no run": ("generate nowhere --prompt x", "there is no run or model folder"),
+    "generate: not a run": ("generate . --prompt x", "neither a run"),
+    "evaluate: no run": ("evaluate perplexity nowhere", "there is no run or model folder"),
+    "inspect: no run": ("inspect nowhere --prompt x", "there is no run or model folder"),
+    "model: unknown preset": ("model describe nsa-125", "did you mean 'nsa-125m'?"),
+    "model: unknown command": ("model descrive nano-d4", "did you mean describe?"),
+    "data: missing path": ("data inspect --data.path nowhere", "there is no nowhere (data.path)"),
+    "backends: wrong flag": ("backends --josn", "did you mean --json?"),
+}
+
+
+@pytest.mark.parametrize("words, message", MISTAKES.values(), ids=MISTAKES.keys())
+def test_a_mistake_is_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("weft: error: ")
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,0 +1,39 @@
+"""The golden losses: a short run, recorded with what decides its last bits.
+
+python -m tests.train.golden        records them anew, after a change that is meant to move them
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.train.runs import rows, tiny_run, write_texts
+from weft.train import train
+
+RECORD = Path(__file__).with_name("golden_losses.json")
+STEPS = 20
+
+
+def compute(folder: Path) -> dict[str, Any]:
+    """The run's losses and gradient norms, and where they were computed."""
+    out = folder / "run"
+    train(tiny_run(out, write_texts(folder / "texts"), train__steps=STEPS, train__threads=1))
+    found = rows(out)
+    return {
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": 1,
+        "loss": [row["loss"] for row in found],
+        "grad_norm": [row["grad_norm"] for row in found],
+    }
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        RECORD.write_text(json.dumps(compute(Path(folder)), indent=1) + "\n")
+    print(f"recorded {STEPS} losses in {RECORD}")

@@ -1,0 +1,97 @@
+"""Fills the tables and pictures in the docs from committed measurements, so that no number in them is typed.
+
+A page holds `<!-- table: NAME -->` ... `<!-- /table -->`; NAME is a function below and reads NAME.json in
+benchmarks/results. `<!-- picture: FILE: WORDS -->` ... `<!-- /picture -->` shows docs/images/FILE once it exists.
+
+    python tools/tables.py            write every table anew
+    python tools/tables.py --check    fail if a table differs from its measurement (part of `make check`)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tracked import ROOT, tracked
+
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- /table -->)", re.DOTALL)
+PICTURE = re.compile(r"(<!-- picture: (\S+): (.*?) -->\n)(.*?)(<!-- /picture -->)", re.DOTALL)
+RESULTS = ROOT / "benchmarks" / "results"
+IMAGES = ROOT / "docs" / "images"
+
+Measurement = dict[str, Any]
+
+
+def demo(result: Measurement) -> list[list[str]]:
+    held_out, training = result["held_out"], result["training"]
+    size = f"{result['model']['parameters'] / 1e6:.1f} M parameters"
+    work = f"{training['steps']} steps of {training['batch_tokens']} tokens, {training['seconds'] / 60:.1f} minutes"
+    return [
+        ["", "bits per byte", ""],
+        ["the demo's model", f"{held_out['bits_per_byte']:.2f}", f"{size}, {work}"],
+        ["`xz -9`", f"{held_out['xz_bits_per_byte']:.2f}", f"the same {held_out['bytes'] / 1e6:.2f} MB end to end"],
+    ]
+
+
+def decode(result: Measurement) -> list[list[str]]:
+    rows = [["tokens in the cache", "", "dense, ms", "sparse, ms", "times faster"]]
+    for step in result["steps"]:
+        for name, part in (("attention with its choice", step), ("the whole layer", step.get("layer"))):
+            if part is not None:
+                times = [f"{part[side]['median_ms']:.1f}" for side in ("dense", "sparse")]
+                rows.append([f"{step['length']:,}", name, *times, f"{part['dense_over_sparse']:.1f}"])
+    return rows
+
+
+TABLES: dict[str, Callable[[Measurement], list[list[str]]]] = {"demo": demo, "decode": decode}
+
+
+def filled(text: str, page: Path) -> str:
+    """`text` with each table and picture of `page` written anew; a table without a measurement says so."""
+    text = PLACE.sub(lambda place: place[1] + _table(place[2]) + place[4], text)
+    return PICTURE.sub(lambda place: place[1] + _picture(place[2], place[3], page) + place[5], text)
+
+
+def _picture(name: str, words: str, page: Path) -> str:
+    file = IMAGES / name
+    return f"![{words}]({Path(os.path.relpath(file, page.parent)).as_posix()})\n" if file.exists() else ""
+
+
+def _table(name: str) -> str:
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r} in tools/tables.py; there are {', '.join(TABLES)}")
+    source = RESULTS / f"{name}.json"
+    if not source.exists():
+        return "Not measured yet.\n"
+    result = json.loads(source.read_text(encoding="utf-8"))
+    head, *rows = TABLES[name](result)
+    lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    machine = f"Measured {result['date']} with `{result['command']}` on {result['machine']}."
+    return "\n".join(["", *lines, "", machine, ""])
+
+
+def main(words: list[str]) -> int:
+    stale = 0
+    for page in tracked("*.md"):
+        text = page.read_text(encoding="utf-8")
+        if (new := filled(text, page)) == text:
+            continue
+        stale += 1
+        if "--check" in words:
+            print(f"{page.relative_to(ROOT)}: a table or picture is out of date; run python tools/tables.py")
+        else:
+            page.write_text(new, encoding="utf-8")
+            print(f"{page.relative_to(ROOT)}: written")
+    if "--check" not in words:
+        return 0
+    print(f"tables: {stale} pages out of date")
+    return int(stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

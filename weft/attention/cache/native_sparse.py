@@ -1,0 +1,152 @@
+"""The cache of native sparse attention: one part for each branch.
+
+Selected: all tokens. Sliding: a ring of the window. Compressed: one entry each d tokens once l are seen, and the raw
+keys and values of the last tokens, from which the next entry is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from weft.attention.cache.base import LayerCache, Layout, take_rows
+from weft.attention.cache.ring import Ring
+from weft.attention.cache.sliding import require_window
+from weft.attention.cache.step import Placement, Step, token_view
+from weft.ops import num_compressed_blocks
+
+Compress = Callable[[Tensor], Tensor]
+"""(B, T, G, D) -> (B, num_compressed_blocks(T), G, D)."""
+
+
+class Branches(NamedTuple):
+    """Keys and values of the three branches, (B, n, G, Dk) and (B, n, G, Dv), as the op takes them."""
+
+    k_cmp: Tensor
+    v_cmp: Tensor
+    k_sel: Tensor
+    v_sel: Tensor
+    k_win: Tensor
+    v_win: Tensor
+
+
+class NativeSparseCache(LayerCache):
+    """What the three branches read.
+
+    Args:
+        batch_size: B, rows.
+        max_length: Tokens that fit in a row.
+        layout: Of keys and values, the same in every branch.
+        compress_block: l.
+        compress_stride: d.
+        window: Tokens of the sliding branch, the query itself included.
+        rollback: Tokens by which a long row can be truncated.
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        max_length: int,
+        layout: Layout,
+        *,
+        compress_block: int,
+        compress_stride: int,
+        window: int,
+        rollback: int = 0,
+    ) -> None:
+        super().__init__(batch_size, max_length, layout, rollback=rollback)
+        self.block, self.stride = compress_block, compress_stride
+        entries = num_compressed_blocks(max_length, compress_block, compress_stride)
+        self.k_cmp, self.v_cmp = layout.keys(batch_size, entries), layout.values(batch_size, entries)
+        self.k_sel, self.v_sel = layout.keys(batch_size, max_length), layout.values(batch_size, max_length)
+        self.window = Ring(batch_size, max_length, layout, window=window, rollback=rollback)
+        self.tail = Ring(batch_size, max_length, layout, window=compress_block, rollback=rollback)
+        self._entries = [0] * batch_size
+
+    def buffers(self) -> dict[str, Tensor]:
+        parts = {"k_cmp": self.k_cmp, "v_cmp": self.v_cmp, "k_sel": self.k_sel, "v_sel": self.v_sel}
+        parts |= {f"window.{name}": tensor for name, tensor in self.window.buffers().items()}
+        return parts | {f"tail.{name}": tensor for name, tensor in self.tail.buffers().items()}
+
+    def extend(
+        self, step: Step, k: Sequence[Tensor], v: Sequence[Tensor], compress_k: Compress, compress_v: Compress
+    ) -> tuple[Branches, Tensor | None]:
+        """Store the new tokens of every branch.
+
+        Args:
+            step: From :meth:`begin`.
+            k: New keys (B, T, G, Dk) of the compressed (not yet compressed), selected and sliding branch.
+            v: The same for values (B, T, G, Dv).
+            compress_k: Makes entries of raw keys.
+            compress_v: Makes entries of raw values.
+
+        Returns:
+            What the queries may see, and the positions of the window's keys, as :meth:`Ring.extend` gives them.
+        """
+        placement = Placement.append(step.starts, step.counts, step.width, step.device)
+        placement.write(self.k_sel, k[1])
+        placement.write(self.v_sel, v[1])
+        self._compress(step, k[0], v[0], compress_k, compress_v)
+        k_win, v_win, positions = self.window.extend(step, k[2], v[2])
+        entries = max(self._entries)
+        k_cmp, v_cmp = token_view(self.k_cmp, entries), token_view(self.v_cmp, entries)
+        k_sel, v_sel = token_view(self.k_sel, step.longest), token_view(self.v_sel, step.longest)
+        return Branches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win), positions
+
+    def entry_positions(self) -> Tensor:
+        """(B, E) position of the last token behind each stored entry, -1 where a row has fewer."""
+        entry = torch.arange(max(self._entries))
+        last = entry * self.stride + self.block - 1
+        stored = entry < torch.tensor(self._entries)[:, None]
+        return last.where(stored, -1).to(self.lengths.device)
+
+    def _compress(self, step: Step, k: Tensor, v: Tensor, compress_k: Compress, compress_v: Compress) -> None:
+        """Keep the raw tokens; make the entries whose last token has come."""
+        have = [num_compressed_blocks(start, self.block, self.stride) for start in step.starts]
+        want = [num_compressed_blocks(end, self.block, self.stride) for end in step.ends]
+        new = [b - a for a, b in zip(have, want, strict=True)]
+        if max(new) > 0:
+            past = self.tail.before(step, self.block - 1)
+            # The cache rounds what it keeps, the compressor computes in its own dtype: round what came just now too, so
+            # that an entry does not depend on how the tokens were cut into forwards.
+            k_raw, v_raw = k.to(self.dtype).to(k.dtype), v.to(self.dtype).to(v.dtype)
+            if past is not None:
+                k_raw = torch.cat([past[0].to(k.dtype), k_raw], dim=1)
+                v_raw = torch.cat([past[1].to(v.dtype), v_raw], dim=1)
+            first = k_raw.shape[1] - step.width  # column of a row's first new token
+            columns = [first + entry * self.stride - start for entry, start in zip(have, step.starts, strict=True)]
+            span = (max(new) - 1) * self.stride + self.block
+            placement = Placement.append(have, new, max(new), step.device)
+            placement.write(self.k_cmp, compress_k(_cut(k_raw, columns, span)))
+            placement.write(self.v_cmp, compress_v(_cut(v_raw, columns, span)))
+        self.tail.write(step, k, v)
+        self._entries = want
+
+    def _check_truncate(self, row: int, now: int, length: int) -> None:
+        require_window(self.window, self.rollback, row, now, length, "window")
+        require_window(self.tail, self.rollback, row, now, length, "compression")
+
+    def _truncate(self, lengths: tuple[int, ...]) -> None:
+        self.window.truncate(lengths)
+        self.tail.truncate(lengths)
+        self._entries = [num_compressed_blocks(length, self.block, self.stride) for length in lengths]
+
+    def _reorder(self, rows: tuple[int, ...], order: Tensor) -> None:
+        used, entries = max(self._lengths), max(self._entries)
+        self.k_sel, self.v_sel = take_rows(self.k_sel, order, used), take_rows(self.v_sel, order, used)
+        self.k_cmp, self.v_cmp = take_rows(self.k_cmp, order, entries), take_rows(self.v_cmp, order, entries)
+        self.window.reorder(rows, order)
+        self.tail.reorder(rows, order)
+        self._entries = [self._entries[row] for row in rows]
+
+
+def _cut(x: Tensor, columns: Sequence[int], span: int) -> Tensor:
+    """``span`` tokens of x (B, T, G, D) from each row's own column on; past the end the last one is repeated."""
+    if len(set(columns)) == 1:
+        return x[:, columns[0] : columns[0] + span]
+    index = torch.tensor(columns)[:, None] + torch.arange(span)
+    rows = torch.arange(len(columns), device=x.device)[:, None]
+    return x[rows, index.clamp(max=x.shape[1] - 1).to(x.device)]

@@ -1,0 +1,84 @@
+"""What a decoder may rely on: the same few members for every kind of attention and its cache."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from weft.ops import Verdict
+
+
+@runtime_checkable
+class AttentionCache(Protocol):
+    """The past of one layer for a batch of rows, of equal length or not."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) int64: tokens each row holds."""
+
+    @property
+    def max_length(self) -> int:
+        """Tokens that fit in a row."""
+
+    @property
+    def reads(self) -> dict[str, int]:
+        """Indices the last forward read, per key/value group, summed over rows and queries."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all its tensors."""
+
+    def reorder(self, index: Tensor) -> None:
+        """Row i becomes a copy of the old row ``index[i]``."""
+
+    def truncate(self, lengths: Tensor) -> None:
+        """Forget each row's tokens from ``lengths`` (B,) on."""
+
+
+@runtime_checkable
+class AttentionModule(Protocol):
+    """A layer that mixes tokens: what comes between a norm and a residual addition."""
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        positions: Tensor | None = None,
+        cache: Any = None,
+        cu_seqlens: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+    ) -> Tensor:
+        """Attend causally.
+
+        Args:
+            x: (B, T, hidden_size). With a cache: the next T tokens of each row.
+            positions: (B, T) int64, positions in the document, for the rotary encoding. None: counted from the
+                document's start, or from what the cache holds.
+            cache: From :meth:`new_cache`; it is extended in place. None: x holds whole rows.
+            cu_seqlens: (N + 1,) int32, bounds of documents that lie end to end in a batch of 1. Not with a cache.
+            lengths: (B,), with a cache: how many of each row's T tokens are real; the rest is padding on the right,
+                which does not enter the cache and whose outputs mean nothing. None: all.
+
+        Returns:
+            (B, T, hidden_size).
+        """
+
+    def new_cache(
+        self,
+        batch_size: int,
+        max_length: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        *,
+        rollback: int = 0,
+    ) -> AttentionCache:
+        """An empty cache for ``batch_size`` rows of up to ``max_length`` tokens, by default like the parameters.
+
+        ``rollback`` is the number of tokens by which any row can be truncated later (rings keep so many more).
+        """
+
+    def explain(self) -> list[Verdict]:
+        """Every backend of the layer's op, whether it runs the layer where it is now, and why or why not."""

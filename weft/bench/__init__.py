@@ -1,0 +1,1 @@
+"""What is timed, against whom, and with which floor. Each benchmark writes one JSON file."""

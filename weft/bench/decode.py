@@ -1,0 +1,172 @@
+"""One decode step: native sparse attention against dense attention over the same cache.
+
+The dense side is written as grouped matrix products, in two ways (queries times keys, keys times queries), into buffers
+allocated beforehand and over caches in the order it likes best; the faster of the two counts. Both sides are checked
+before they are timed, and timed in turn.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.bench.decode_step import DecodeShape, DecodeStep
+from weft.bench.machine import describe_machine
+from weft.bench.timing import Times, read_floor, time_in_turn
+
+TOLERANCE = 1e-4
+"""Largest deviation allowed in the check, relative to the largest value: sums over S float32 products on both sides."""
+
+FLOOR_BYTES = 256 << 20
+"""Bytes read to measure the memory's bandwidth: more than any cache holds."""
+
+
+@torch.no_grad()
+def measure_decode(
+    lengths: Sequence[int],
+    *,
+    shape: DecodeShape | None = None,
+    repeats: int = 15,
+    whole_layer: bool = True,
+    backend: str = "auto",
+    tell: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Times a decode step at each cache length, float32, batch 1.
+
+    Args:
+        lengths: S, tokens in the cache, the query's own included.
+        shape: of the attention; None is the paper's.
+        repeats: counted runs of each contender.
+        whole_layer: also time the layers with their projections.
+        backend: of the sparse side.
+        tell: is given a line whenever something was measured.
+
+    Returns:
+        What `weft bench decode` writes: settings, machine, and one entry of `steps` for each length.
+
+    Raises:
+        RuntimeError: a side fails its check; nothing is timed then.
+    """
+    shape = shape or DecodeShape()
+    described = describe_machine()  # before the load that this is
+    floor = time_in_turn({"floor": read_floor(FLOOR_BYTES)}, repeats=repeats)["floor"]
+    floor_gb_s = FLOOR_BYTES / floor.fastest / 1e9
+    tell(f"read bandwidth {floor_gb_s:.1f} GB/s")
+    steps = []
+    for length in lengths:
+        entry = _measure_step(shape, length, repeats, backend, floor_gb_s)
+        tell(
+            f"S = {length}: dense {entry['dense']['median_ms']:.1f} ms, sparse {entry['sparse']['median_ms']:.1f} ms,"
+            f" {entry['dense_over_sparse']:.1f} times"
+        )
+        if whole_layer:
+            entry["layer"] = _measure_layers(shape, length, repeats, backend)
+            tell(
+                f"  whole layer: dense {entry['layer']['dense']['median_ms']:.1f} ms, sparse"
+                f" {entry['layer']['sparse']['median_ms']:.1f} ms, {entry['layer']['dense_over_sparse']:.1f} times"
+            )
+        steps.append(entry)
+    return {
+        **described,
+        "shape": asdict(shape),
+        "dtype": "float32",
+        "batch_size": 1,
+        "repeats": repeats,
+        "read_floor_gb_s": round(floor_gb_s, 2),
+        "steps": steps,
+    }
+
+
+def _measure_step(shape: DecodeShape, length: int, repeats: int, backend: str, floor_gb_s: float) -> dict[str, Any]:
+    step = DecodeStep(shape, length, backend)
+    formula = step.dense_formula()
+    checks = {
+        "sparse_against_reference": _deviation(step.sparse(), step.sparse("reference")),
+        "dense_against_float64": max(_deviation(f(), formula) for f in (step.dense_by_query, step.dense_by_key)),
+    }
+    for name, deviation in checks.items():
+        if not deviation <= TOLERANCE:
+            raise RuntimeError(
+                f"decode at S = {length}: {name} deviates by {deviation:.1e}, allowed are {TOLERANCE:.0e}"
+            )
+    times = time_in_turn(
+        {"by_query": step.dense_by_query, "by_key": step.dense_by_key, "sparse": step.sparse}, repeats=repeats
+    )
+    product = min(("by_query", "by_key"), key=lambda name: times[name].median)
+    sides = {
+        "dense": _side(times[product], shape.nbytes(length), floor_gb_s) | {"product": product},
+        "sparse": _side(times["sparse"], shape.nbytes(shape.tokens_read(length)), floor_gb_s),
+    }
+    return {
+        "length": length,
+        "tokens_read": shape.tokens_read(length),
+        **sides,
+        "dense_over_sparse": round(times[product].median / times["sparse"].median, 2),
+        "checks": {name: float(f"{deviation:.1e}") for name, deviation in checks.items()},
+    }
+
+
+def _measure_layers(shape: DecodeShape, length: int, repeats: int, backend: str) -> dict[str, Any]:
+    """Both whole layers, projections and caches included; each step makes its cache one token longer."""
+    from weft.attention import FullAttention, NativeSparseAttention
+
+    common: dict[str, Any] = {
+        "hidden_size": shape.hidden_size,
+        "num_attention_heads": shape.num_attention_heads,
+        "num_key_value_heads": shape.num_key_value_heads,
+        "head_dim": shape.head_dim,
+        "v_head_dim": shape.v_head_dim,
+    }
+    sizes: dict[str, Any] = shape.sizes
+    dense = FullAttention(**common)
+    sparse = NativeSparseAttention(**common, **sizes, backend=backend)
+    capacity = length + repeats + 8
+    dense_cache, sparse_cache = dense.new_cache(1, capacity), sparse.new_cache(1, capacity)
+    k, v = (torch.randn(1, length - 1, shape.num_key_value_heads, d) for d in (shape.head_dim, shape.v_head_dim))
+    if length > 1:  # a long prompt's keys without the attention over them
+        step = dense_cache.begin(length - 1)
+        dense_cache.extend(step, k, v)
+        dense_cache.commit(step, dict)
+        step = sparse_cache.begin(length - 1)
+        sparse_cache.extend(step, [k] * 3, [v] * 3, sparse.k_compressor, sparse.v_compressor)
+        sparse_cache.commit(step, dict)
+    x = torch.randn(1, 1, shape.hidden_size)
+    times = time_in_turn(
+        {"dense": lambda: dense(x, cache=dense_cache), "sparse": lambda: sparse(x, cache=sparse_cache)},
+        repeats=repeats,
+    )
+    return {
+        "hidden_size": shape.hidden_size,
+        "dense": _milliseconds(times["dense"]),
+        "sparse": _milliseconds(times["sparse"]),
+        "dense_over_sparse": round(times["dense"].median / times["sparse"].median, 2),
+    }
+
+
+def _deviation(got: Tensor, wanted: Tensor) -> float:
+    """Largest difference relative to the largest wanted value."""
+    return ((got.double() - wanted.double()).abs().max() / wanted.abs().max()).item()
+
+
+def _side(times: Times, nbytes: int, floor_gb_s: float) -> dict[str, float]:
+    gb_s = nbytes / times.median / 1e9
+    return _milliseconds(times) | {
+        "cache_mib": round(nbytes / 2**20, 1),
+        "gb_s": round(gb_s, 3),
+        "share_of_read_floor": round(gb_s / floor_gb_s, 3),
+    }
+
+
+def _milliseconds(times: Times) -> dict[str, float]:
+    return {"median_ms": round(times.median * 1e3, 3), "fastest_ms": round(times.fastest * 1e3, 3)}
+
+
+def rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """The result as lines of a table: what was timed, then dense, sparse, and how many times faster sparse is."""
+    for entry in result["steps"]:
+        for name, part in (("attention", entry), ("whole layer", entry.get("layer"))):
+            if part is not None:
+                dense, sparse = part["dense"]["median_ms"], part["sparse"]["median_ms"]
+                yield f"{entry['length']}", name, f"{dense:.1f}", f"{sparse:.1f}", f"{part['dense_over_sparse']:.1f}"

@@ -1,0 +1,46 @@
+"""What a measurement has to say about the machine it was taken on."""
+
+import os
+import platform
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from weft._version import __version__
+
+
+def describe_machine() -> dict[str, Any]:
+    """Time, processor, memory and versions: what a reader needs to judge a number or to take it again."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "machine": f"{_processor()}, {torch.get_num_threads()} of {cores} threads",
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "memory_gib": _memory_gib(),
+        "load_before": _load(),
+        "system": f"{platform.system()} {platform.release()}",
+        "versions": {"weft": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return None
+
+
+def _load() -> float | None:
+    """Processes that wanted a core in the last minute: above the number of cores, times say little."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None

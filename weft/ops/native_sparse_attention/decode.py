@@ -1,0 +1,112 @@
+"""One decode step of native sparse attention: few, small operations, and no more of a cache read than the step needs.
+
+Legend: B batch, H query heads, G key/value groups, R = H/G, S keys that are read, n blocks in a list, l' tokens in a
+block, t the query's position.
+
+For one query nothing needs to be tiled or masked: what is visible is a slice, or the rows that an index fetches. Caches
+are read through views of any strides and never copied whole.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.ops.block_selection.choice import block_importance, top_blocks_of_last
+from weft.ops.geometry import num_compressed_blocks
+from weft.ops.masked_attention import at_least_float32
+from weft.ops.selected_attention.gathered import fetch
+
+
+@torch.library.custom_op("weft::native_sparse_decode", mutates_args=())
+def decode_step(
+    q: Tensor,
+    k_cmp: Tensor,
+    v_cmp: Tensor,
+    k_sel: Tensor,
+    v_sel: Tensor,
+    k_win: Tensor,
+    v_win: Tensor,
+    gates: Tensor,
+    window_positions: Tensor | None,
+    query_offsets: Tensor | None,
+    kv_lengths: Tensor | None,
+    query_offset: int,
+    compress_block: int,
+    compress_stride: int,
+    select_block: int,
+    num_selected: int,
+    window: int,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """`native_sparse_attention` of one query a row (Tq = 1), forward only: out (B, 1, H, Dv), lists (B, 1, G, n)."""
+    B, _, H, _ = q.shape
+    G = k_cmp.shape[2]
+    positions = [query_offset] * B if query_offsets is None else query_offsets.tolist()
+    if kv_lengths is not None:
+        positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
+    out = q.new_zeros(B, 1, H, v_sel.shape[3])
+    lists = torch.full((B, 1, G, num_selected), -1, dtype=torch.int32, device=q.device)
+    for b, t in enumerate(positions):
+        if t < 0:
+            continue  # an empty row sees nothing
+        queries = at_least_float32(q[b, 0]).view(G, H // G, -1) * scale
+        current = t // select_block
+        blocks = torch.arange(min(current + 1, num_selected), device=q.device).expand(G, -1)
+
+        count = num_compressed_blocks(t + 1, compress_block, compress_stride)
+        if count:
+            shares = _shares(queries, by_group(k_cmp[b, :count]))
+            compressed = torch.bmm(shares, by_group(v_cmp[b, :count]))
+            if current >= num_selected:
+                summed = shares.sum(1, keepdim=True)  # (G, 1, count)
+                importance = block_importance(summed, current + 1, compress_block, compress_stride, select_block)
+                blocks = top_blocks_of_last(importance, num_selected)[:, 0]
+        else:
+            compressed = queries.new_zeros(*queries.shape[:2], v_cmp.shape[3])
+        lists[b, 0, :, : blocks.shape[1]] = blocks
+
+        if current < num_selected:  # every block is chosen: the keys are one slice
+            selected = _attend(queries, by_group(k_sel[b, : t + 1]), by_group(v_sel[b, : t + 1]))
+        else:
+            # The list ascends, so the query's own block is the last, and what lies behind the query is cut off there.
+            tokens = blocks.to(torch.int64)[..., None] * select_block + torch.arange(select_block, device=q.device)
+            tokens = tokens.flatten(1)[:, : (num_selected - 1) * select_block + t % select_block + 1]
+            selected = _attend(queries, fetch(k_sel[b], tokens), fetch(v_sel[b], tokens))
+
+        k_near, v_near = k_win[b], v_win[b]
+        if window_positions is None:
+            near = slice(max(0, t - window + 1), t + 1)
+            k_near, v_near = k_near[near], v_near[near]
+        else:
+            p = window_positions[b]
+            visible = (p >= 0) & (p <= t) & (p > t - window)
+            if not bool(visible.all()):  # a ring that is not full yet, or wider than the window
+                slots = visible.nonzero()[:, 0]
+                k_near, v_near = k_near.index_select(0, slots), v_near.index_select(0, slots)
+        sliding = _attend(queries, by_group(k_near), by_group(v_near))
+
+        weights = gates[b, 0].to(queries.dtype).view(G, H // G, 3, 1)
+        total = weights[:, :, 0] * compressed + weights[:, :, 1] * selected + weights[:, :, 2] * sliding
+        out[b, 0] = total.flatten(0, 1).to(q.dtype)
+    return out, lists
+
+
+@decode_step.register_fake
+def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    num_selected = rest[-3]
+    lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
+    return q.new_empty(*q.shape[:3], v_sel.shape[3]), lists
+
+
+def by_group(x: Tensor) -> Tensor:
+    """x (S, G, D) as (G, S, D), a view where its dtype is computed with."""
+    return at_least_float32(x).transpose(0, 1)
+
+
+def _shares(queries: Tensor, keys: Tensor) -> Tensor:
+    return torch.softmax(torch.bmm(queries, keys.mT), -1)  # (G, R, S)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    return torch.bmm(_shares(queries, keys), values)  # (G, R, Dv)
