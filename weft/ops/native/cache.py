@@ -1,0 +1,52 @@
+"""The folder that keeps compiled kernels between runs.
+
+`WEFT_CACHE` names Weft's cache folder; without it, it is `weft` in `XDG_CACHE_HOME` or in `~/.cache`. The kernels
+lie in its folder `native`. The variables are read here.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from weft.ops.native.compiler import BuildError
+
+
+def cache_folder() -> Path:
+    """Where compiled kernels are kept; not made yet. Raises BuildError if there is no home to put it in."""
+    asked = os.environ.get("WEFT_CACHE", "")
+    if asked:
+        return Path(asked).expanduser() / "native"
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if base:
+        return Path(base) / "weft" / "native"
+    try:
+        return Path.home() / ".cache" / "weft" / "native"
+    except RuntimeError as failure:
+        raise BuildError("there is no home folder for compiled kernels; let WEFT_CACHE name a folder") from failure
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """Makes the folder, and turns its being read-only, full or no folder at all into a reason."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as failure:
+        raise BuildError(
+            f"compiled kernels cannot be kept in {folder}: {failure.strerror or failure}; let WEFT_CACHE name a folder"
+            " with room that you may write to"
+        ) from failure
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Alone among the processes of this machine. Where files cannot be locked all go on: renaming is atomic anyway."""
+    with path.open("a") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except (ImportError, OSError):  # no such call on this system, or not on this file system
+            pass
+        yield
