@@ -8,6 +8,7 @@ from torch import Tensor
 
 import weft.ops as ops
 from tests.ops.problems import compress, problem
+from tests.ops.runnable import runnable
 
 T = 83
 BLOCKS = {"compress_block": 4, "compress_stride": 2}
@@ -67,7 +68,7 @@ ATTENDING = {
 }
 
 
-@pytest.mark.parametrize("op, backend", [(op, backend) for op in ATTENDING for backend in ops.available(op)])
+@pytest.mark.parametrize("op, backend", [(op, backend) for op in ATTENDING for backend in runnable(op)])
 def test_outputs_and_gradients(op: str, backend: str) -> None:
     x = inputs()
     for cut in CUTS:
@@ -94,7 +95,7 @@ def test_lists(backend: str) -> None:
         assert torch.equal(choose(with_other_future(x, cut))[:, :cut], lists[:, :cut])
 
 
-@pytest.mark.parametrize("op, backend", [(op, backend) for op in ATTENDING for backend in ops.available(op)])
+@pytest.mark.parametrize("op, backend", [(op, backend) for op in ATTENDING for backend in runnable(op)])
 def test_the_past_does_matter(op: str, backend: str) -> None:
     x = inputs()
     out = ATTENDING[op](x, backend)

@@ -5,6 +5,7 @@ import torch
 
 import weft.ops as ops
 from tests.ops.problems import problem
+from tests.ops.runnable import runnable
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 OP = "native_sparse_attention"
@@ -59,7 +60,7 @@ def test_strided_inputs(backend: str) -> None:
     torch.testing.assert_close(out, expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ops.available("full_attention"))
+@pytest.mark.parametrize("backend", runnable("full_attention", "sliding_attention", "selected_attention"))
 def test_covering_settings_equal_dense_attention(backend: str) -> None:
     """A window of T, and n * l' >= T, see everything: both branches are then dense attention."""
     p = problem(61, dtype=torch.float64)

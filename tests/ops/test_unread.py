@@ -6,6 +6,7 @@ from torch import Tensor
 
 import weft.ops as ops
 from tests.ops.problems import Problem, problem
+from tests.ops.runnable import runnable
 
 LENGTHS = [25, 3, 0]
 CAPACITY = 40
@@ -49,7 +50,7 @@ def test_past_the_length(backend: str, queries: int) -> None:
         assert torch.equal(clean, dirty)
 
 
-@pytest.mark.parametrize("backend", ops.available("full_attention"))
+@pytest.mark.parametrize("backend", runnable("full_attention"))
 def test_an_empty_row_answers_zero(backend: str) -> None:
     p = problem(CAPACITY, queries=2, batch=3, kv_lengths=LENGTHS, dtype=torch.float32)
     out = ops.full_attention(p["q"], p["k_sel"], p["v_sel"], **p.where, backend=backend)
@@ -57,7 +58,7 @@ def test_an_empty_row_answers_zero(backend: str) -> None:
     assert out[:2].all()
 
 
-@pytest.mark.parametrize("backend", ops.available("sliding_attention"))
+@pytest.mark.parametrize("backend", runnable("sliding_attention"))
 def test_ring_slots_in_any_order(backend: str) -> None:
     """A ring of w slots, some empty and some stale, gives what the whole history gives."""
     p = problem(30, batch=2, dtype=torch.float64)

@@ -4,12 +4,17 @@ from torch import Tensor
 
 from weft.ops.backend import AUTO, FunctionBackend, register, resolve
 from weft.ops.checks import attention_spec, check_keys, check_positive, check_query
+from weft.ops.flex import flex_attention, flex_limits
 from weft.ops.placement_checks import check_key_positions, check_placement, check_token_length
 from weft.ops.sliding_attention import reference
+from weft.ops.sliding_attention.flash import FLASH, SDPA
 from weft.ops.sliding_attention.torch_ import BACKEND as TORCH
 
 __all__ = ["sliding_attention"]
 
+register("sliding_attention", FLASH)
+register("sliding_attention", SDPA)
+register("sliding_attention", FunctionBackend("flex", flex_attention, flex_limits))
 register("sliding_attention", TORCH)
 register("sliding_attention", FunctionBackend("reference", reference.sliding_attention))
 
