@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.ops.torch_cases import BLOCKS, SELECT, Case, error, make, qkv
 from weft.ops import linear_cross_entropy, native_sparse_attention
 
-sliding, compressed, selected, selection, decode, entropy = (
+sliding, compressed, selected, selection, decode, entropy, one_pass = (
     import_module(f"weft.ops.{name}")
     for name in (
         "sliding_attention.torch_",
@@ -19,6 +19,7 @@ sliding, compressed, selected, selection, decode, entropy = (
         "block_selection.torch_",
         "native_sparse_attention.decode",
         "linear_cross_entropy.torch_",
+        "linear_cross_entropy.one_pass",
     )
 )
 CASE = Case("", tokens=40, head_dim=8, v_head_dim=4)
@@ -41,6 +42,7 @@ def calls() -> dict[str, tuple[Callable, tuple]]:
         ),
         "decode": (decode.decode_step, (*one, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
         "cross-entropy": (entropy._forward, (hidden, weight, torch.arange(6), -100, 5.0)),
+        "cross-entropy-sum": (one_pass._loss_and_gradients, (hidden, weight, torch.arange(6), -100, 5.0)),
     }
 
 

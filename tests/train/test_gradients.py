@@ -26,7 +26,7 @@ def trainer_of(tmp_path):
     def build(name, **overrides):
         folder = RunFolder(tmp_path / name)
         with folder.locked():
-            config = tiny_run(folder.path, texts, **overrides)
+            config = tiny_run(folder.path, texts, **{"train__precision": "fp32", **overrides})
             return build_trainer(config, folder, Surroundings(), open_progress("none"), Stop(folder.path))
 
     return build

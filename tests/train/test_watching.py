@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from weft.train import precision
+from weft.ops import processor
 from weft.train.device import choose_device, peak_flops, threads
 from weft.train.plots import draw, smoothed
 from weft.train.precision import choose_precision
@@ -116,6 +116,15 @@ def test_a_run_that_never_hung_leaves_no_file(tmp_path):
 CPU = torch.device("cpu")
 
 
+@pytest.fixture
+def processor_info(tmp_path, monkeypatch):
+    """A folder whose file `cpuinfo`, once written, describes the processor."""
+    monkeypatch.setattr(processor, "_CPU_INFO", tmp_path / "cpuinfo")
+    processor.computes_bf16.cache_clear()
+    yield tmp_path
+    processor.computes_bf16.cache_clear()
+
+
 @pytest.mark.parametrize(
     "flags, name",
     [
@@ -126,10 +135,9 @@ CPU = torch.device("cpu")
     ],
     ids=["AVX-512 without bf16", "AVX-512 with bf16", "AMX", "Arm"],
 )
-def test_auto_takes_bf16_where_the_processor_has_it_and_says_why(tmp_path, monkeypatch, flags, name):
-    info = tmp_path / "cpuinfo"
+def test_auto_takes_bf16_where_the_processor_has_it_and_says_why(processor_info, flags, name):
+    info = processor_info / "cpuinfo"
     info.write_text(f"processor : 0\n{'Features' if 'asimd' in flags else 'flags'} : {flags}\n")
-    monkeypatch.setattr(precision, "_CPU_INFO", info)
     chosen = choose_precision("auto", CPU)
     assert chosen.name == name
     assert "processor" in chosen.reason
@@ -139,8 +147,7 @@ def test_auto_takes_bf16_where_the_processor_has_it_and_says_why(tmp_path, monke
     assert ("slower" in slow.reason) == (name == "fp32")
 
 
-def test_where_the_processor_cannot_be_read_it_is_fp32(tmp_path, monkeypatch):
-    monkeypatch.setattr(precision, "_CPU_INFO", tmp_path / "absent")
+def test_where_the_processor_cannot_be_read_it_is_fp32(processor_info):
     assert choose_precision("auto", CPU).name == "fp32"
 
 

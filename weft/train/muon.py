@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.train.precision import cpu_computes_bf16
+from weft.ops.processor import computes_bf16
 
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # quintic with the steepest slope at 0 that keeps singular values near 1
 _ITERATIONS = 5
@@ -62,7 +62,7 @@ class Muon(torch.optim.Optimizer):
         if wrong := [list(parameter.shape) for parameter in matrices if parameter.ndim != 2]:
             raise ValueError(f"Muon steps matrices only, got shapes {wrong}; give these to AdamW")
         device = matrices[0].device.type if matrices else "cpu"
-        fast = device == "cuda" or (device == "cpu" and cpu_computes_bf16())
+        fast = device == "cuda" or (device == "cpu" and computes_bf16())
         self._dtype = dtype or (torch.bfloat16 if fast else torch.float32)
 
     @torch.no_grad()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-_NATIVE = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 with AVX-512, x86 with AMX, Arm
-_CPU_INFO = Path("/proc/cpuinfo")
+from weft.ops.processor import computes_bf16
 
 
 @dataclass(frozen=True)
@@ -51,16 +49,6 @@ def choose_precision(asked: str, device: torch.device) -> Precision:
     return Precision("bf16" if native else "fp32", why)
 
 
-def cpu_computes_bf16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices itself; where it cannot be read, no."""
-    try:
-        lines = _CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    return not _NATIVE.isdisjoint(flags.split())
-
-
 def _native_bf16(device: torch.device) -> tuple[bool, str]:
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
@@ -69,6 +57,6 @@ def _native_bf16(device: torch.device) -> tuple[bool, str]:
         return False, f"{name} does not compute bf16 natively"
     if device.type != "cpu":
         return False, f"bf16 is untested on {device.type}"
-    if cpu_computes_bf16():
+    if computes_bf16():
         return True, "this processor computes bf16 natively"
     return False, f"this processor ({platform.machine()}) has no bf16 instructions (avx512_bf16, amx_bf16)"

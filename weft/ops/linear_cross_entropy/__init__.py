@@ -26,6 +26,8 @@ def linear_cross_entropy(
 ) -> Tensor:
     """Cross entropy in nats between the logits hidden @ weight.T and the labels.
 
+    Under autocast hidden and weight are taken in its dtype, as a linear layer takes them.
+
     Args:
         hidden: (N, D).
         weight: (V, D), the head's matrix.
@@ -42,10 +44,14 @@ def linear_cross_entropy(
         ValueError: shapes, dtypes or settings that do not fit, or a named backend that cannot run them.
     """
     op = "linear_cross_entropy"
+    device = hidden.device.type
+    if torch.is_autocast_enabled(device):
+        narrow = torch.get_autocast_dtype(device)
+        hidden, weight = (x if x.dtype == torch.float64 else x.to(narrow) for x in (hidden, weight))
     check_cross_entropy(op, hidden, weight, labels, softcap, reduction)
     spec = Spec(
         op=op,
-        device=hidden.device.type,
+        device=device,
         dtype=hidden.dtype,
         head_dim=hidden.shape[1],
         v_head_dim=weight.shape[0],
