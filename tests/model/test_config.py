@@ -29,8 +29,8 @@ def test_pattern_writes_its_repeats_out(pattern, round_):
 @pytest.mark.parametrize(
     "pattern, message",
     [
-        ("", "the pattern is empty"),
-        ("   ", "the pattern is empty"),
+        ("", "pattern is empty"),
+        ("   ", "pattern is empty"),
         ("swa*2 mlaa", r"no attention entry 'mlaa' \(did you mean 'mla'\?\); there are swa, mla, nsa, full, local"),
         ("loca", r"did you mean 'local'"),
         ("swa*", "'swa\\*' is neither 'name' nor 'name\\*count'"),
