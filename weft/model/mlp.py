@@ -39,7 +39,7 @@ class _ReLUSquared(torch.autograd.Function):
         return F.relu(x).square_()
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
         (x,) = ctx.saved_tensors
         return 2 * (grad * F.relu(x))
 
