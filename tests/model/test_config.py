@@ -7,7 +7,7 @@ import pytest
 
 from weft.attention.config import LatentConfig, NativeSparseConfig, RopeConfig, SlidingConfig
 from weft.model.config import ModelConfig
-from weft.model.pattern import lay_over, parse_pattern
+from weft.model.pattern import lay_over, parse_pattern, spell
 
 NAMES = ("swa", "mla", "nsa", "full", "local")
 
@@ -24,6 +24,12 @@ NAMES = ("swa", "mla", "nsa", "full", "local")
 )
 def test_pattern_writes_its_repeats_out(pattern, round_):
     assert parse_pattern(pattern, NAMES) == round_
+
+
+def test_layers_are_spelled_as_a_pattern_that_reads_them_back():
+    names = lay_over(("swa", "swa", "mla"), 7)
+    assert spell(names) == "swa*2 mla swa*2 mla swa"
+    assert parse_pattern(spell(names), NAMES) == names
 
 
 @pytest.mark.parametrize(

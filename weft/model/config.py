@@ -48,8 +48,10 @@ class ModelConfig:
         head_dim: head width of every entry that does not name its own; none: hidden_size / num_attention_heads.
         intermediate_size: width of the MLP; none: 8/3 of hidden_size (SwiGLU) or 4 times it (ReLU^2), rounded up to a
             multiple of 64.
-        attention: named attention entries, for example `{"local": SlidingConfig(window=256)}`. The kinds' own names
-            (swa, mla, nsa, full) are entries with defaults, and may be given here with other settings.
+        attention: named attention entries, for example `{"local": SlidingConfig(window=256)}`, in YAML
+            `local: {kind: swa, window: 256}`, as flags `--model.attention.local.kind swa` and
+            `--model.attention.local.window 256`. The kinds' own names (swa, mla, nsa, full) are entries with defaults,
+            and may be given here with other settings.
         pattern: which entry stands in which layer: names with repeats, laid over the layers again and again.
         norm: normalisation before attention, before the MLP and at the end.
         norm_eps: added to the mean square in RMSNorm.

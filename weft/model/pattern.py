@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from itertools import groupby
 
 _WORD = re.compile(r"([A-Za-z_][\w.-]*)(?:\*([0-9]+))?")
 
@@ -51,3 +52,9 @@ def parse_pattern(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
 def lay_over(round_: tuple[str, ...], num_layers: int) -> tuple[str, ...]:
     """One entry name a layer: the round repeated, cut at `num_layers`."""
     return tuple(round_[layer % len(round_)] for layer in range(num_layers))
+
+
+def spell(names: Iterable[str]) -> str:
+    """One entry name a layer, neighbours counted: `swa*2 mla swa*2 mla`."""
+    runs = ((name, len(list(group))) for name, group in groupby(names))
+    return " ".join(name if count == 1 else f"{name}*{count}" for name, count in runs)

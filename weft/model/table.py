@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from weft.model.describe import Description, LayerDescription
+from weft.model.pattern import spell
 
 
 def as_table(description: Description) -> RenderableType:
@@ -18,7 +19,7 @@ def as_table(description: Description) -> RenderableType:
     shape = Text(
         f"width {config.hidden_size:,}, MLP {config.mlp} of {config.mlp_width:,}, vocabulary {config.vocab_size:,}"
         f"{' (tied)' if config.tie_embeddings else ''}, context {config.max_position_embeddings:,}\n"
-        f"{config.num_layers} layers: {' '.join(layer.name for layer in description.layers)}"
+        f"{config.num_layers} layers: {spell(layer.name for layer in description.layers)}"
     )
     return Group(headline, shape, _layers(description), _parts(description), _costs(description))
 

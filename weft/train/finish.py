@@ -47,8 +47,7 @@ def _block_map(trainer: Trainer) -> BlockMap | None:
     """Of the longest document in the first held-out batch; without held-out data there is none."""
     if trainer.held_out is None:
         return None
-    batch = next(trainer.held_out())
-    document = longest_document(batch.tokens, batch.cu_seqlens, trainer.config.train.context)
+    document = longest_document(next(trainer.held_out()))
     return measure(trainer.model, document.to(trainer.device)).blocks
 
 

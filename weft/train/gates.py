@@ -15,6 +15,8 @@ from torch import Tensor, nn
 
 from weft.attention import NativeSparseAttention
 from weft.attention.config import BRANCHES
+from weft.data import Batch
+from weft.train.micro import IGNORED
 
 GATE_VALUES = tuple(f"gate_{branch}{suffix}" for branch in BRANCHES for suffix in ("", "_spread"))
 """What is recorded of a layer: each branch's mean gate, and its standard deviation over tokens; means over heads."""
@@ -78,11 +80,12 @@ def measure(model: nn.Module, tokens: Tensor) -> Measurement:
     return Measurement(gates, warnings, BlockMap(last, size, _as_map(blocks[0, :, 0].cpu(), size)))
 
 
-def longest_document(tokens: Tensor, cu_seqlens: Tensor, limit: int) -> Tensor:
-    """The longest document in a batch (1, N), cut to `limit` tokens: what a measurement looks at."""
-    bounds = cu_seqlens.tolist()
-    start, end = max(pairwise(bounds), key=lambda pair: pair[1] - pair[0])
-    return tokens[:, start : min(end, start + limit)]
+def longest_document(batch: Batch) -> Tensor:
+    """Tokens (1, T) of the longest document in a batch, padding left out: what a measurement looks at."""
+    bounds = batch.cu_seqlens.tolist()
+    documents = [(start, end) for start, end in pairwise(bounds) if batch.labels[0, start] != IGNORED]
+    start, end = max(documents, key=lambda place: place[1] - place[0])
+    return batch.tokens[:, start:end]
 
 
 def _as_map(blocks: Tensor, size: int) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from weft.model import Decoder
+from weft.model.pattern import spell
 from weft.train.precision import Precision
 
 if TYPE_CHECKING:
@@ -62,12 +62,9 @@ def layer_backends(model: Decoder, device: torch.device, precision: Precision) -
 def spell_model(model: Decoder) -> str:
     """`4 layers (swa nsa swa mla), width 256, 4,263,360 parameters, 3,214,784 without the embedding and the head`."""
     config = model.config
-    names = " ".join(
-        name if (count := len(list(group))) == 1 else f"{name}*{count}" for name, group in groupby(config.layer_names())
-    )
     every, inner = model.num_parameters(), model.num_parameters(embeddings=False)
     return (
-        f"{config.num_layers} layers ({names}), width {config.hidden_size:,}, {every:,} parameters, "
+        f"{config.num_layers} layers ({spell(config.layer_names())}), width {config.hidden_size:,}, {every:,} parameters, "
         f"{inner:,} of them outside the embedding and the head"
     )
 

@@ -198,7 +198,7 @@ class Trainer:
         every = self.config.telemetry.gates_every
         if not every or (step % every and step != self.config.train.steps):
             return None
-        document = longest_document(batch.tokens, batch.cu_seqlens, self.config.train.context)
+        document = longest_document(batch)
         measured = measure(self.model, document.to(self.device))
         for warning in measured.warnings:
             self.progress.say(f"step {step}: {warning}")

@@ -74,7 +74,13 @@ def _loss(rows: Sequence[Row], evaluations: Sequence[Row]) -> Figure:
         x, y = _column(held_out, "step"), _column(held_out, "loss")
         axes.plot(x, y, color=_ORANGE, linewidth=1.2, marker="o", markersize=4, label="held out")
         axes.annotate(
-            f"{y[-1]:.3f}", (x[-1], y[-1]), textcoords="offset points", xytext=(-4, 8), ha="right", color=_ORANGE
+            f"{y[-1]:.3f}",
+            (x[-1], y[-1]),
+            textcoords="offset points",
+            xytext=(-4, 8),
+            ha="right",
+            color=_ORANGE,
+            bbox={"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5},
         )
     # The first steps fall from far above; what matters is what comes after.
     top = np.nanpercentile(losses, 98) if len(losses) > 20 else np.nanmax(losses)
@@ -111,7 +117,9 @@ def _rates(rows: Sequence[Row]) -> Figure:
 
 def _gates(rows: Sequence[Row]) -> Figure:
     layers = sorted(rows[-1]["gates"], key=int)
-    figure, panels = _figure("Gates of the sparse layers", "step", "", panels=len(layers), height=1.5)
+    figure, panels = _figure(
+        "Gates of the sparse layers", "step", "", panels=len(layers), height=2.6 if len(layers) == 1 else 1.5
+    )
     steps = _column(rows, "step")
     for axes, layer in zip(panels, layers, strict=True):
         for branch, color in _BRANCHES.items():
@@ -149,8 +157,9 @@ def _figure(title: str, x: str, y: str, *, panels: int = 1, height: float = 3.6)
     """A figure of our plain kind, and its axes (a list where there is more than one panel)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(8, height if panels == 1 else max(height, 1.5) * panels + 0.6), layout="constrained")
+    figure = Figure(figsize=(8, height * panels + 0.6 * (panels > 1)), layout="constrained")
     FigureCanvasAgg(figure)
     axes: list[Axes] = list(figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0])
     for each in axes:
@@ -161,6 +170,7 @@ def _figure(title: str, x: str, y: str, *, panels: int = 1, height: float = 3.6)
         each.set_axisbelow(True)
         each.set_ylabel(y, color=_INK)
     axes[-1].set_xlabel(x, color=_INK)
+    axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no step 2.5
     axes[0].set_title(title, loc="left", fontsize=12, fontweight="bold", color=_INK)
     return figure, axes[0] if panels == 1 and title != "Gates of the sparse layers" else axes
 

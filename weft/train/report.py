@@ -76,10 +76,11 @@ def _summary(rows: Sequence[Row], evaluations: Sequence[Row]) -> str:
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     words = f"{len(rows):,} steps"
     if losses:
-        words += f", training loss {losses[0]:.3f} to {sum(losses[-20:]) / len(losses[-20:]):.3f} (last 20 steps)"
+        last = losses[-20:]
+        words += f", training loss {losses[0]:.3f} to {sum(last) / len(last):.3f} (last {len(last)} steps)"
     if evaluations and evaluations[-1]["loss"] is not None:
-        last = evaluations[-1]
-        words += f", held out **{last['loss']:.4f} nats per token, {last['bits_per_byte']:.4f} bits per byte**"
+        held_out = evaluations[-1]
+        words += f", held out **{held_out['loss']:.4f} nats per token, {held_out['bits_per_byte']:.4f} bits per byte**"
     return words + "."
 
 
@@ -138,7 +139,7 @@ def _samples(folder: Path) -> list[str]:
 def _commands(path: Path) -> str:
     return (
         f"```\nweft generate {path} --prompt 'def '\nweft evaluate perplexity {path} --data FOLDER\n"
-        f"weft inspect {path} --prompt 'def '\ntensorboard --logdir {path}\n```"
+        f"weft inspect {path} --prompt-file FILE\ntensorboard --logdir {path}\n```"
     )
 
 
