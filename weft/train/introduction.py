@@ -64,8 +64,8 @@ def spell_model(model: Decoder) -> str:
     config = model.config
     every, inner = model.num_parameters(), model.num_parameters(embeddings=False)
     return (
-        f"{config.num_layers} layers ({spell(config.layer_names())}), width {config.hidden_size:,}, {every:,} parameters, "
-        f"{inner:,} of them outside the embedding and the head"
+        f"{config.num_layers} layers ({spell(config.layer_names())}), width {config.hidden_size:,}, "
+        f"{every:,} parameters, {inner:,} of them outside the embedding and the head"
     )
 
 
