@@ -9,12 +9,14 @@ from weft.ops.full_attention import reference
 from weft.ops.full_attention.flash import BACKEND as FLASH
 from weft.ops.full_attention.sdpa import BACKEND as SDPA
 from weft.ops.full_attention.torch_ import BACKEND as TORCH
+from weft.ops.full_attention.triton_ import BACKEND as TRITON
 from weft.ops.placement_checks import check_placement, check_token_length
 
 __all__ = ["full_attention"]
 
 register("full_attention", FLASH)
 register("full_attention", SDPA)
+register("full_attention", TRITON)
 register("full_attention", FunctionBackend("flex", flex_attention, flex_limits))
 register("full_attention", TORCH)
 register("full_attention", FunctionBackend("reference", reference.full_attention))

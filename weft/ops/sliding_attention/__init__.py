@@ -9,11 +9,13 @@ from weft.ops.placement_checks import check_key_positions, check_placement, chec
 from weft.ops.sliding_attention import reference
 from weft.ops.sliding_attention.flash import FLASH, SDPA
 from weft.ops.sliding_attention.torch_ import BACKEND as TORCH
+from weft.ops.sliding_attention.triton_ import BACKEND as TRITON
 
 __all__ = ["sliding_attention"]
 
 register("sliding_attention", FLASH)
 register("sliding_attention", SDPA)
+register("sliding_attention", TRITON)
 register("sliding_attention", FunctionBackend("flex", flex_attention, flex_limits))
 register("sliding_attention", TORCH)
 register("sliding_attention", FunctionBackend("reference", reference.sliding_attention))

@@ -1,0 +1,42 @@
+"""Calls of the ops on the meta device, for `compile_report`: together they launch every Triton kernel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.ops.kernels import ranged
+from weft.ops.kernels.ranged import Mask
+from weft.ops.kernels.visibility import NO_WINDOW, Where
+
+Dims = tuple[int, int]
+
+TOKENS, HEADS, GROUPS = 8192, 64, 4
+
+
+def _qkv(dims: Dims, dtype: torch.dtype, queries: int, keys: int) -> tuple[Tensor, Tensor, Tensor]:
+    def empty(tokens: int, heads: int, width: int) -> Tensor:
+        return torch.empty(1, tokens, heads, width, dtype=dtype, device="meta")
+
+    return empty(queries, HEADS, dims[0]), empty(keys, GROUPS, dims[0]), empty(keys, GROUPS, dims[1])
+
+
+def _ranged(mask: Mask, queries: int = TOKENS, keys: int = TOKENS) -> Callable[[Dims, torch.dtype], Any]:
+    def call(dims: Dims, dtype: torch.dtype) -> None:
+        q, k, v = _qkv(dims, dtype, queries, keys)
+        where = Where(TOKENS - queries)
+        out, lse = ranged.forward(q, k, v, None, where, mask, 0.1)
+        if queries > 1 and max(dims) <= 256:
+            grad_lse = lse if mask.compress_stride > 1 else None
+            ranged.backward(out, grad_lse, q, k, v, out, lse, None, where, mask, 0.1)
+
+    return call
+
+
+CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
+    "full": _ranged(Mask(NO_WINDOW)),
+    "window": _ranged(Mask(512, sinks=4)),
+    "compressed": _ranged(Mask(NO_WINDOW, 0, 32, 16), keys=TOKENS // 16 - 1),
+    "step": _ranged(Mask(NO_WINDOW), queries=1),
+}
