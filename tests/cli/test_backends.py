@@ -65,10 +65,12 @@ def test_every_setting_of_every_op_has_its_usual_value():
     "words, message",
     [
         (["--op", "selcted_attention"], "there is no op 'selcted_attention' (did you mean selected_attention?)"),
+        (["--groups", "0"], "--groups is 0; it must be at least 1"),
+        (["--v-head-dim", "0"], "--v-head-dim is 0; it must be at least 1"),
         (["--heads", "7"], "--groups 2 does not divide --heads 7"),
         (["--dtype", "bf16"], "argument --dtype: there is no 'bf16' (did you mean"),
     ],
-    ids=["op", "groups", "dtype"],
+    ids=["op", "no-groups", "no-width", "groups", "dtype"],
 )
 def test_a_wrong_flag_is_one_line(words, message, capsys):
     assert main(["backends", *words]) == 2

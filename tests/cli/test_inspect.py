@@ -53,13 +53,15 @@ def test_a_character_of_several_tokens_stands_at_its_last_one():
     [
         (["--prompt", "x", "--out", "nowhere/page.html"], "there is no such folder to write the page into"),
         (["--prompt", "", "--out", "page.html"], "the prompt is empty"),
+        (["--prompt-file", "latin.txt", "--out", "page.html"], "--prompt-file latin.txt is not UTF-8 text (at byte 3)"),
         (["--prompt", "x" * 5000, "--out", "page.html"], "the page shows at most 4,096"),
         (["--out", "page.html"], "one of the arguments --prompt --prompt-file is required"),
     ],
-    ids=["no-folder", "empty", "too-long", "no-prompt"],
+    ids=["no-folder", "empty", "no-text", "too-long", "no-prompt"],
 )
 def test_mistakes_are_one_line(words, message, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     assert main(["inspect", str(folder), *words]) == 2
     err = capsys.readouterr().err
     assert err.startswith("weft: error: ")

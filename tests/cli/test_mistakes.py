@@ -11,6 +11,12 @@ MISTAKES = {
     "train: missing data": ("train --out x --data.path nowhere", "there is no nowhere (data.path)"),
     "train: missing config": ("train --out x --config nowhere.yaml", "No such file or directory: nowhere.yaml"),
     "train: bad combination": ("train --out x --train.batch_size 3 --train.accumulation 2", "does not divide"),
+    "train: empty folder name": ("train --out=", "out is empty; name the run's folder"),
+    "train: a file as folder": ("train --out file --data.path file", "--out file is a file; name a folder"),
+    "train: seed": ("train --out x --seed -1", "seed is -1; it must lie in 0 to 2^32 - 1"),
+    "train: threads": ("train --out x --train.threads 99999", "train.threads is 99999; it must lie in 1 to 1,024"),
+    "train: empty pattern": ("train --out x --model.pattern=", "model.pattern is empty; name an attention entry"),
+    "train: no text": ("train --out x --data.path binary", "gives no document: left out, binary: 1; binary"),
     "train: unknown preset": ("train --out x --preset nano-d", "there is no preset 'nano-d'"),
     "train: data that contradicts": ("train --out x --data.source stdlib --data.path .", "leave one of them out"),
     "demo: unknown setting": ("demo --train.stepz 3", "did you mean '--train.steps'?"),
@@ -28,6 +34,8 @@ MISTAKES = {
 @pytest.mark.parametrize("words, message", MISTAKES.values(), ids=MISTAKES.keys())
 def test_a_mistake_is_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "binary").write_bytes(b"\0")
     assert main(words.split()) == 2
     err = capsys.readouterr().err
     assert err.startswith("weft: error: ")

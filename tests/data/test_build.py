@@ -191,10 +191,11 @@ def test_loaders_deal_out_the_training_rows_in_the_order_of_the_seed(project, tm
     [([{"text": ""}, {"text": ""}], r"gives no document: left out, empty: 2; .*jsonl:1"), ([], "gives no document")],
     ids=["empty-ones", "none"],
 )
-def test_a_source_without_documents_says_why(tmp_path, lines, said):
+@pytest.mark.parametrize("tokenizer", ["byte", None], ids=["byte", "trained"])
+def test_a_source_without_documents_says_why(tmp_path, lines, said, tokenizer):
     path = write_jsonl(tmp_path / "data.jsonl", lines)
     with pytest.raises(DataError, match=said):
-        build(DataConfig(path=str(path), tokenizer="byte"), tmp_path)
+        build(DataConfig(path=str(path), tokenizer=tokenizer), tmp_path)
 
 
 def test_wrong_settings_are_refused_before_anything_is_read(tmp_path):

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from weft.data import DataConfig, DataError, open_source
+from weft.data import Corpus, DataConfig, DataError, open_source
 from weft.data.sources import source_kind
 
 from .conftest import texts_of, write_jsonl, write_parquet
@@ -70,6 +70,35 @@ def test_globs_that_match_nothing_are_named(tmp_path):
 def test_a_folder_given_as_a_text_file(tmp_path):
     with pytest.raises(DataError, match=r"is a folder; data\.source=text reads one file"):
         open_source(DataConfig(path=str(tmp_path), source="text"))
+
+
+@pytest.mark.parametrize(
+    "settings, said",
+    [
+        ({"include": "*.py"}, r"data\.include chooses files of a folder, but data\.source=stdlib is none"),
+        ({"source": "synthetic:copy", "exclude": "a"}, r"data\.exclude .* data\.source=synthetic:copy is none"),
+        ({"path": "a.txt", "include": "*.txt"}, r"data\.include .* but a\.txt is none"),
+        ({"path": ".", "separator": "x"}, r"data\.separator divides a text file, but \. is read as folder"),
+        ({"path": "a.jsonl", "separator": "x"}, r"data\.separator .* a\.jsonl is read as jsonl"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
+)
+def test_a_setting_that_would_do_nothing_is_refused(settings, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text("x")
+    write_jsonl(tmp_path / "a.jsonl", [{"text": "x"}])
+    with pytest.raises(DataError, match=said):
+        open_source(DataConfig(**settings))
+
+
+def test_held_out_files_may_be_one_file_beside_a_chosen_folder(tmp_path):
+    (tmp_path / "project").mkdir()
+    for name in ("project/a.py", "project/a.md", "held-out.py"):
+        (tmp_path / name).write_text(name)
+    config = DataConfig(
+        path=str(tmp_path / "project"), include="*.py", source="auto", validation=str(tmp_path / "held-out.py")
+    )
+    assert [placed.document.text for placed in Corpus(config)] == ["project/a.py", "held-out.py"]
 
 
 def test_contradicting_settings_are_refused_together():

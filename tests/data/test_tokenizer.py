@@ -251,3 +251,9 @@ def test_a_fork_after_encoding_neither_warns_nor_hangs(given, after):
         timeout=60,
     )
     assert (done.stdout.split(), done.stderr) == (["7", after], "")
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, either):
+    (tmp_path / "tokenizer.json").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        either.save(tmp_path)

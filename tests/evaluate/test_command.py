@@ -82,6 +82,8 @@ def test_people_read_lines(exported, project, capsys):
     "words, message",
     [
         ([], "does not say what it was trained on; name the documents with --data"),
+        (["--part", "all"], "--part says what to read of --data; name that, or leave --part out"),
+        (["--include", "*.py"], "--include says what to read of --data"),
         (["--data", "missing"], "there is no missing"),
         (["--data", ".", "--stride", "65"], "stride is 65; it must lie between 1 and the context, 64"),
         (["--data", ".", "--context", "0"], "--context is 0; it must be at least 1"),

@@ -47,7 +47,7 @@ def test_the_prompt_may_come_from_a_file_or_a_pipe(exported, capsys, monkeypatch
     (tmp_path / "prompt.txt").write_text("naïve\n", encoding="utf-8")
     assert run(exported, "--prompt-file", str(tmp_path / "prompt.txt"), "--temperature", "0") == 0
     from_file = capsys.readouterr().out
-    monkeypatch.setattr("sys.stdin", io.StringIO("naïve\n"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("naïve\n".encode())))
     assert run(exported, "--temperature", "0") == 0
     assert capsys.readouterr().out == from_file == expected(exported, "naïve\n", temperature=0)
 
@@ -59,16 +59,29 @@ def test_the_prompt_may_come_from_a_file_or_a_pipe(exported, capsys, monkeypatch
         (["--top-k", "0"], "top_k is 0"),
         (["--device", "gpu"], "--device is 'gpu'; expected auto, cpu, cuda or cuda:N"),
         (["--num-samples", "0"], "--num-samples is 0; it must be at least 1"),
+        (["--max-new-tokens", "-1"], "max_new_tokens is -1; it must not be negative"),
+        (["--seed", str(2**63)], "it must lie in 0 to 2^63 - 1"),
+        (["--prompt", "caf\udce9"], "--prompt is not UTF-8 text (at character 3)"),
+        (["--prompt-file", "latin.txt"], "--prompt-file latin.txt is not UTF-8 text (at byte 3)"),
         (["--prompt-file", "missing.txt"], "No such file or directory: missing.txt"),
         (["--temprature", "1"], "there is no flag '--temprature' (did you mean --temperature?)"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_code_2(exported, capsys, words, message):
+def test_mistakes_are_one_line_and_exit_code_2(exported, capsys, words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
     prompt = [] if "--prompt-file" in words else ["--prompt", "x"]
     assert run(exported, *prompt, *words) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.out == "", "a mistake is found before anything is printed"
+
+
+def test_bytes_piped_in_that_are_no_text_are_a_mistake(exported, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    assert run(exported) == 2
+    assert "the text piped in is not UTF-8 text (at byte 3)" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_no_run_is_told_apart_from_none(exported, capsys, tmp_path):

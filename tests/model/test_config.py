@@ -35,8 +35,8 @@ def test_layers_are_spelled_as_a_pattern_that_reads_them_back():
 @pytest.mark.parametrize(
     "pattern, message",
     [
-        ("", "the pattern is empty"),
-        ("   ", "the pattern is empty"),
+        ("", "pattern is empty"),
+        ("   ", "pattern is empty"),
         ("swa*2 mlaa", r"no attention entry 'mlaa' \(did you mean 'mla'\?\); there are swa, mla, nsa, full, local"),
         ("loca", r"did you mean 'local'"),
         ("swa*", "'swa\\*' is neither 'name' nor 'name\\*count'"),
@@ -152,6 +152,7 @@ def test_from_dict_reports_all_at_once():
     [
         ({"num_layers": 0}, "num_layers is 0; it must be positive"),
         ({"logit_softcap": -1.0}, "logit_softcap is -1.0"),
+        ({"ngram_size": 0}, "ngram_size is 0; it must be positive, or null for hidden_size"),
         ({"mlp": "gelu"}, "mlp is 'gelu'; it must be one of swiglu, relu2"),
         ({"pattern": "swa mlla"}, "did you mean 'mla'"),
         ({"hidden_size": 100, "num_attention_heads": 12}, "100 is not a multiple of num_attention_heads=12"),

@@ -40,6 +40,16 @@ def test_each_order_reads_its_own_part_of_the_table() -> None:
     assert not torch.equal(out[0, 0], out[0, 2]), "order within the n-gram counts"
 
 
+def test_narrow_rows_are_widened_by_one_matrix() -> None:
+    embedding = NgramEmbedding(rows=16, hidden_size=6, orders=(2, 3), size=4)
+    torch.nn.init.normal_(embedding.table.weight)
+    assert embedding.table.weight.shape == (32, 4)
+    same = NgramEmbedding(rows=16, hidden_size=4, orders=(2, 3))
+    same.load_state_dict({"table.weight": embedding.table.weight})
+    grams = torch.randint(0, 9, (2, 5, 3))
+    torch.testing.assert_close(embedding(grams), same(grams) @ embedding.proj.weight.T)
+
+
 def test_packed_documents_do_not_see_each_other() -> None:
     torch.manual_seed(0)
     model = _model()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from weft.model.mlp import ReLUSquaredMLP, SwiGLUMLP
+from weft.model.mlp import ReLUSquaredMLP, SwiGLUMLP, relu_squared
 from weft.model.norm import DynamicTanh, RMSNorm
 
 
@@ -56,3 +56,15 @@ def test_relu_squared_is_its_formula(generator):
     mlp = ReLUSquaredMLP(4, 6).double()
     x = torch.randn(2, 4, generator=generator, dtype=torch.float64)
     torch.testing.assert_close(mlp(x), (x @ mlp.up_proj.weight.T).clamp(min=0) ** 2 @ mlp.down_proj.weight.T)
+
+
+def test_relu_squared_has_its_derivatives(generator):
+    x = torch.randn(3, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(relu_squared, x)
+    assert torch.autograd.gradgradcheck(relu_squared, x)
+
+
+def test_relu_squared_stays_in_its_format_under_autocast(generator):
+    x = torch.randn(3, 5, generator=generator).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert relu_squared(x).dtype == torch.bfloat16

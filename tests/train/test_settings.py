@@ -12,7 +12,8 @@ import yaml
 
 from weft.attention.config import NativeSparseConfig, SlidingConfig
 from weft.cli.main import main
-from weft.model.presets import preset
+from weft.model.presets import preset, preset_names
+from weft.model.schema import from_mapping
 from weft.train.config import LoopConfig, OptimizerConfig, RunConfig, ScheduleConfig, TelemetryConfig
 from weft.train.settings import read_settings
 
@@ -131,12 +132,21 @@ def test_lists_and_small_numbers_are_understood(read):
         ),
         ("--preset nano", None, "there is no preset 'nano'"),
         ("--model.attention.nsa.windo 5", None, r"attention: there is no field 'windo' \(did you mean 'window'"),
-        ("--model.attention.nsa.window x", None, r'model\.attention: field "window": Expected'),
+        ("--model.attention.nsa.window x", None, r"model\.attention: field 'window' is 'x'; expected int"),
+        ("--preset nano-d4 --model.attention.nsa.kind mla", None, "field 'kind' is 'mla'; expected one of nsa"),
+        ("--model.attention.nsa 5", None, "an entry is '5'; expected its fields"),
+        ("--model.head_dim wide", None, r"model\.head_dim is 'wide'; expected int or null"),
+        ("--train.compile maybe", None, "train.compile is 'maybe'; expected true or false"),
+        ("--optimizer.betas 0.9", None, r"optimizer\.betas is '0\.9'; expected a list"),
+        ("--optimizer.betas [0.9]", None, "expected a list of 2 elements"),
+        ("--train foo", None, "train is 'foo'; expected a YAML file of its settings"),
         ("", "train: {stps: 5}", r"no setting 'train\.stps' \(did you mean 'train\.steps'\?\)"),
         ("", "modle: {num_layers: 5}", r"no setting 'modle\.num_layers' \(did you mean 'model\.num_layers'\?\)"),
         ("", "model: {attention: {nsa: {windo: 5}}}", "there is no field 'windo'"),
         ("", "model: {attention: {local: {window: 5}}}", "the field 'kind' is missing"),
         ("", "train: {steps: many}", "train.steps is 'many'; expected int"),
+        ("", "train: 3", "train is 3; expected settings below it"),
+        ("", "model: {attention: nsa}", r"model\.attention is 'nsa'; expected settings below it"),
         ("", "just words", "holds no settings"),
         ("", "a: [1", "is no YAML"),
     ],
@@ -145,6 +155,23 @@ def test_lists_and_small_numbers_are_understood(read):
 def test_mistakes_are_answered_with_the_fix(read, line, text, words):
     with pytest.raises(ValueError, match=words):
         read(line, text)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "run.yaml").write_bytes(b"train: {}  # \xff")
+    with pytest.raises(ValueError, match=r"run\.yaml is no YAML: it is not UTF-8 text"):
+        read_settings(["--out", "x", "--config", str(tmp_path / "run.yaml")], prog="weft train", description="")
+
+
+def test_a_section_that_a_file_leaves_empty_is_left_alone(read):
+    assert read(text="train:\nseed: 3") == dataclasses.replace(RunConfig(out="run"), seed=3)
+
+
+@pytest.mark.parametrize("name", [*preset_names(), "nsa-125m-tiny", "nano-d4-tiny"])
+def test_every_preset_holds_values_of_the_right_types(name):
+    """The parser is not asked about them, which would cost every `--help` a tenth of its time."""
+    chosen = preset(name)
+    from_mapping(RunConfig, {"out": "x", **chosen.training, "model": chosen.model.to_dict()}, where="preset")
 
 
 def test_a_mistyped_variable_is_noticed_and_others_are_left_alone(read, monkeypatch):

@@ -53,16 +53,23 @@ def run(args: argparse.Namespace) -> int:
     import weft.ops
     from weft.ops import backend as dispatcher
 
+    for flag in ("heads", "groups", "head_dim", "v_head_dim"):
+        value = getattr(args, flag)
+        if value is not None and value < 1:
+            raise ValueError(f"--{flag.replace('_', '-')} is {value}; it must be at least 1")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device is 'cuda', but torch sees no CUDA device here; leave it out")
     if args.heads % args.groups:
         raise ValueError(f"--groups {args.groups} does not divide --heads {args.heads}; choose a divisor")
     if args.op is not None and args.op not in dispatcher.ops():
-        raise ValueError(f"there is no op {args.op!r}{did_you_mean(args.op, dispatcher.ops())}")
+        known = ", ".join(dispatcher.ops())
+        raise ValueError(f"there is no op {args.op!r}{did_you_mean(args.op, dispatcher.ops())}; the ops are {known}")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     machine = {
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if device == "cuda" and torch.cuda.is_available() else device,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
     }
     verdicts = {
         op: dispatcher.explain(_spec(op, getattr(weft.ops, op), device, args))

@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--part",
         choices=("all", "held-out"),
-        default="all",
-        help="of --data: every document, or only those that training on it would hold out",
+        help="of --data: every document (without it), or only those that training on it would hold out",
     )
     sub.add_argument("--text-field", metavar="NAME", help="of JSONL or Parquet (without it: as the run was trained)")
     sub.add_argument("--include", metavar="GLOBS", help="comma-separated; of a folder only files that match one")
@@ -56,6 +55,11 @@ def run_perplexity(args: argparse.Namespace) -> int:
     for flag, value in (("--context", args.context), ("--stride", args.stride), ("--batch-tokens", args.batch_tokens)):
         if value is not None and value < 1:
             raise ValueError(f"{flag} is {value}; it must be at least 1")
+    if args.data is None:
+        for name in ("part", "text_field", "include", "exclude"):
+            if getattr(args, name) is not None:
+                flag = name.replace("_", "-")
+                raise ValueError(f"--{flag} says what to read of --data; name that, or leave --{flag} out")
     from weft.cli.load import load
 
     loaded = load(args.run_folder, device=args.device)
@@ -65,7 +69,7 @@ def run_perplexity(args: argparse.Namespace) -> int:
     from weft.model import weights_sha256
 
     corpus = Corpus(_data_config(args))
-    part = args.part if args.data else "held-out"
+    part = "held-out" if args.data is None else args.part or "all"
     with _progress("scoring", corpus.num_bytes if part == "all" else None) as on_progress:
         found = perplexity(
             loaded.model,
@@ -98,6 +102,7 @@ def run_perplexity(args: argparse.Namespace) -> int:
 def _data_config(args: argparse.Namespace) -> DataConfig:
     """What to read: --data, in the format the run was trained on; without it the run's own data."""
     from weft.data import DataConfig
+    from weft.data.sources import source_kind
 
     trained = _trained_on(Path(args.run_folder))
     if args.data is None:
@@ -105,18 +110,21 @@ def _data_config(args: argparse.Namespace) -> DataConfig:
             raise ValueError(f"{args.run_folder} does not say what it was trained on; name the documents with --data")
         return trained
     named = args.data == "stdlib" or args.data.startswith("synthetic:")
-    return dataclasses.replace(
-        trained or DataConfig(),
+    trained = trained or DataConfig()
+    config = dataclasses.replace(
+        trained,
         source=args.data if named else "auto",
         path=None if named else args.data,
-        text_field=args.text_field or (trained or DataConfig()).text_field,
+        text_field=args.text_field or trained.text_field,
         include=args.include,
         exclude=args.exclude,
+        separator=None,
         follow=None,
         validation=None,
         validation_documents=None,
-        split="none" if args.part == "all" else "hash",
+        split="hash" if args.part == "held-out" else "none",
     )
+    return dataclasses.replace(config, separator=trained.separator) if source_kind(config) == "text" else config
 
 
 def _trained_on(folder: Path) -> DataConfig | None:

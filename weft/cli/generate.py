@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+
+from weft.cli.text import decoded, prompt_text, read_prompt
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,6 @@ def run(args: argparse.Namespace) -> int:
 
     loaded = load(args.run_folder, device=args.device)
     rows = [(prompt, args.seed + sample) for prompt in prompts for sample in range(args.num_samples)]
-    output = InOrder([_heading(prompt, seed, alone=len(rows) == 1) for prompt, seed in rows], _print)
     pieces = write(
         loaded.model,
         loaded.tokenizer,
@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
         top_p=args.top_p,
         seed=[seed for _, seed in rows],
     )
+    output = InOrder([_heading(prompt, seed, alone=len(rows) == 1) for prompt, seed in rows], _print)
     for piece in pieces:
         output.push(piece.row, piece.text)
         if piece.last:
@@ -61,10 +62,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _prompts(args: argparse.Namespace) -> list[str]:
     if args.prompt:
-        return list(args.prompt)
+        return [prompt_text(prompt, called="--prompt") for prompt in args.prompt]
     if args.prompt_file:
-        return [Path(args.prompt_file).read_text(encoding="utf-8")]
-    return ["" if sys.stdin.isatty() else sys.stdin.read()]
+        return [read_prompt(args.prompt_file, called="--prompt-file")]
+    return ["" if sys.stdin.isatty() else decoded(sys.stdin.buffer.read(), called="the text piped in")]
 
 
 def _heading(prompt: str, seed: int, *, alone: bool) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.cli.text import prompt_text, read_prompt
+
 if TYPE_CHECKING:
     from weft.data.tokenizer import Tokenizer
 
@@ -38,7 +40,10 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out or Path(args.run_folder) / "inspect.html")
     if args.out and not out.parent.is_dir():
         raise FileNotFoundError(2, "there is no such folder to write the page into; make it first", str(out.parent))
-    text = args.prompt if args.prompt_file is None else Path(args.prompt_file).read_text(encoding="utf-8")
+    if args.prompt_file is None:
+        text = prompt_text(args.prompt, called="--prompt")
+    else:
+        text = read_prompt(args.prompt_file, called="--prompt-file")
     if not text:
         raise ValueError("the prompt is empty; give --prompt some text, or --prompt-file a file with some")
 

@@ -14,7 +14,6 @@ from .adoption import no_poll
 from .bpe import PATTERN, train_bpe
 from .config import DataConfig
 from .corpus import Corpus
-from .document import DataError
 from .follow import FollowDataset
 from .packing import PackedDataset
 from .publish import published_folder
@@ -197,10 +196,10 @@ def _encode_corpus(
             writers[placed.part] = StoreWriter(folder / placed.part, tokenizer)
         writers[placed.part].add(ids, num_bytes)
         done += num_bytes
-    if "train" not in writers or (corpus.validation and "validation" not in writers):
-        empty = corpus.source if "train" not in writers else corpus.validation
-        left_out = "; ".join(line.strip() for line in corpus.problems.lines())
-        raise DataError(f"{empty and empty.description} gives no document{': ' + left_out if left_out else ''}")
+    if "train" not in writers:
+        raise corpus.without_documents(corpus.source)
+    if corpus.validation is not None and "validation" not in writers:
+        raise corpus.without_documents(corpus.validation)
     counts = {part: Counts.of(writer.close()) for part, writer in writers.items()}
     report = Report(
         source=corpus.source.description,

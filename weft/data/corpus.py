@@ -8,7 +8,7 @@ from typing import Any
 
 from .bpe import sample_bytes
 from .config import DataConfig
-from .document import DataError, Document, Problems
+from .document import DataError, Document, Problems, Source
 from .sources import open_source, source_kind
 from .split import HashSplit, Part, Placed, document_hash
 
@@ -77,13 +77,27 @@ class Corpus:
 
     def tokenizer_texts(self) -> Iterator[str]:
         """Training texts for a tokenizer: all of them, or of a large corpus a sample that depends on nothing but each
-        document's hash."""
+        document's hash.
+
+        Raises:
+            DataError: after the last document, if there was none.
+        """
+        found = False
         share = min(1.0, sample_bytes(self._config.vocab_size) / max(1, self.source.num_bytes))
         bound = int(share * (1 << 32))
         for document in self.documents("train"):
             # The quotient, because the remainder already decided about the split.
             if (document_hash(document) // self._config.split_modulus) % (1 << 32) < bound:
+                found = True
                 yield document.text
+        if not found:
+            raise self.without_documents(self.source)
+
+    @staticmethod
+    def without_documents(source: Source) -> DataError:
+        """What to raise when `source` turned out to give no document: it says what was left out, and why."""
+        left_out = "; ".join(line.strip() for line in source.problems.lines())
+        return DataError(f"{source.description} gives no document{': ' + left_out if left_out else ''}")
 
     def _placed(self) -> Iterator[Placed]:
         if self.validation is not None:

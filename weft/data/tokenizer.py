@@ -257,7 +257,8 @@ def _write(library: tokenizers.Tokenizer, folder: str | Path, *, bos_token: str,
         "clean_up_tokenization_spaces": False,
         "weft_kind": kind,
     }
-    library.save(str(folder / "tokenizer.json"))
+    # The library's own save raises bare Exception where the disk is full.
+    (folder / "tokenizer.json").write_text(library.to_str(pretty=True), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -55,7 +55,6 @@ def generate(
     return tokens
 
 
-@torch.inference_mode()
 def stream(
     model: Decoder,
     prompts: Sequence[Sequence[int]],
@@ -70,11 +69,23 @@ def stream(
     """Like `generate`, step by step: each step is the next token of each row, None for a row that has ended.
 
     Raises:
-        ValueError: before the first step, for prompts or settings that make no sense.
+        ValueError: at once, for prompts or settings that make no sense.
     """
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
     _check(model, prompts, max_new_tokens, seeds)
     sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seeds=seeds)
+    return _steps(model, prompts, sampler, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+
+
+@torch.inference_mode()
+def _steps(
+    model: Decoder,
+    prompts: Sequence[Sequence[int]],
+    sampler: Sampler,
+    *,
+    max_new_tokens: int,
+    stop_ids: Collection[int],
+) -> Iterator[list[int | None]]:
     if not prompts or max_new_tokens == 0:
         return
     device = model.embed_tokens.weight.device

@@ -19,7 +19,7 @@ class Sampler:
         top_k: only the k likeliest tokens can be drawn; none: all.
         top_p: only the smallest set of likeliest tokens that together have at least this probability (Holtzman et al.
             2019), after temperature and top_k; 1: all.
-        seeds: one for each row.
+        seeds: one for each row, 0 to 2^63 - 1.
     """
 
     def __init__(self, *, temperature: float, top_k: int | None, top_p: float, seeds: Sequence[int]) -> None:
@@ -30,6 +30,7 @@ class Sampler:
             problems.append(f"top_k is {top_k}; it must be at least 1, or none for all tokens")
         if not 0 < top_p <= 1:
             problems.append(f"top_p is {top_p}; it must be above 0 and at most 1")
+        problems += [f"seed is {seed}; it must lie in 0 to 2^63 - 1" for seed in seeds if not 0 <= seed < 2**63]
         if problems:
             raise ValueError("; ".join(problems))
         self.temperature = temperature

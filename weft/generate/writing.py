@@ -52,12 +52,13 @@ def write(
         top_p: draw among the likeliest that have this probability together.
         seed: of all rows or one for each.
 
-    Yields:
+    Returns:
         Pieces without the prompt; those of a row in order, each row's last one with `last` set.
+
+    Raises:
+        ValueError: at once, for settings that make no sense.
     """
     ids = [[tokenizer.bos_id, *tokenizer.encode(prompt)] for prompt in prompts]
-    texts = [TextStream(tokenizer, row[1:]) for row in ids]
-    open_rows = dict.fromkeys(range(len(ids)))
     steps = stream(
         model,
         ids,
@@ -68,6 +69,11 @@ def write(
         seed=seed,
         stop_ids={tokenizer.bos_id},
     )
+    return _pieces(steps, [TextStream(tokenizer, row[1:]) for row in ids])
+
+
+def _pieces(steps: Iterator[list[int | None]], texts: Sequence[TextStream]) -> Iterator[Piece]:
+    open_rows = dict.fromkeys(range(len(texts)))
     for step in steps:
         for row in list(open_rows):
             token = step[row]

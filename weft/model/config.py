@@ -60,6 +60,7 @@ class ModelConfig:
         ngram_rows: rows of a table, for each of `ngram_orders`, that hashed n-grams of tokens look up beside the token
             embedding (arXiv 2412.09871, section 3.2.1); 0: no such tables. They cost memory, not products.
         ngram_orders: lengths of those n-grams.
+        ngram_size: width of a row; one matrix widens what was found to hidden_size. None: hidden_size, no matrix.
         embedding_norm: the embeddings pass a norm of kind `norm` before the first layer.
         logit_softcap: logits become `cap * tanh(logits / cap)`; none: left as they are.
         init_std: standard deviation of the matrices at the start.
@@ -88,6 +89,7 @@ class ModelConfig:
     tie_embeddings: bool = False
     ngram_rows: int = 0
     ngram_orders: tuple[int, ...] = (2, 3)
+    ngram_size: int | None = None
     embedding_norm: bool = False
     logit_softcap: float | None = None
     init_std: float = 0.02
@@ -129,6 +131,8 @@ class ModelConfig:
             return found  # what follows divides by these
         if self.ngram_rows < 0:
             found.append(f"ngram_rows is {self.ngram_rows}; it must be positive, or 0 for no n-gram embeddings")
+        if self.ngram_size is not None and self.ngram_size < 1:
+            found.append(f"ngram_size is {self.ngram_size}; it must be positive, or null for hidden_size")
         if self.ngram_rows and (not self.ngram_orders or min(self.ngram_orders) < 2):
             found.append(f"ngram_orders is {self.ngram_orders}; it must name lengths of at least 2")
         for name, choices in _CHOICES.items():

@@ -79,7 +79,9 @@ class Decoder(nn.Module):
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.embed_ngrams = (
-            NgramEmbedding(config.ngram_rows, config.hidden_size, config.ngram_orders) if config.ngram_rows else None
+            NgramEmbedding(config.ngram_rows, config.hidden_size, config.ngram_orders, config.ngram_size)
+            if config.ngram_rows
+            else None
         )
         self.embed_norm = build_norm(config) if config.embedding_norm else None
         self.layers = nn.ModuleList(DecoderLayer(config, attention) for attention in config.layer_attention())

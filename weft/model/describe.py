@@ -61,7 +61,8 @@ class Description:
         cache_dtype: dtype in which the caches were measured.
         cache_bytes_per_token: of all layers.
         cache_bytes_constant: of all layers.
-        flops_per_token: context T -> forward FLOPs of a token, on average over a document of T tokens, head included.
+        flops_per_token: context T -> forward FLOPs of a token, on average over a document of T tokens, head
+            included.
         config: the model.
     """
 
@@ -105,7 +106,9 @@ def describe(
         if entry not in known:
             known[entry] = _describe_layer(entry, attention, layer, contexts, cache_dtype)
         layers.append(known[entry])
-    head_flops = 2 * model.lm_head.weight.numel()
+    outside = 2 * model.lm_head.weight.numel()
+    if model.embed_ngrams is not None and model.embed_ngrams.proj is not None:
+        outside += 2 * model.embed_ngrams.proj.weight.numel()
     return Description(
         name=name,
         parameters=_count_parts(model),
@@ -113,7 +116,7 @@ def describe(
         cache_dtype=str(cache_dtype).removeprefix("torch."),
         cache_bytes_per_token=sum(layer.cache_bytes_per_token for layer in layers),
         cache_bytes_constant=sum(layer.cache_bytes_constant for layer in layers),
-        flops_per_token={T: head_flops + sum(layer.flops_per_token[T] for layer in layers) for T in contexts},
+        flops_per_token={T: outside + sum(layer.flops_per_token[T] for layer in layers) for T in contexts},
         config=config,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -28,6 +30,25 @@ class SwiGLUMLP(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class _ReLUSquared(torch.autograd.Function):
+    """relu(x)^2 in x's dtype, where autocast would widen a power, and with fewer passes over memory than composed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x)
+        return F.relu(x).square_()
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        (x,) = ctx.saved_tensors
+        return 2 * (grad * F.relu(x))
+
+
+def relu_squared(x: torch.Tensor) -> torch.Tensor:
+    """relu(x)^2, elementwise, in x's dtype (So et al. 2021)."""
+    return cast("torch.Tensor", _ReLUSquared.apply(x))
+
+
 class ReLUSquaredMLP(nn.Module):
     """`down(relu(up(x))^2)`: two matrices, no biases.
 
@@ -43,7 +64,7 @@ class ReLUSquaredMLP(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., hidden_size) -> (..., hidden_size)."""
-        return self.down_proj(F.relu(self.up_proj(x)).square())
+        return self.down_proj(relu_squared(self.up_proj(x)))
 
 
 def build_mlp(config: ModelConfig) -> SwiGLUMLP | ReLUSquaredMLP:

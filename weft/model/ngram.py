@@ -22,15 +22,20 @@ class NgramEmbedding(nn.Module):
 
     Args:
         rows: of the table of each order. N-grams that fall on one row share it.
-        hidden_size: width of a row.
+        hidden_size: width of the result.
         orders: lengths n of the n-grams, each at least 2.
+        size: width of a row; below hidden_size a matrix widens the sum. None: hidden_size.
     """
 
-    def __init__(self, rows: int, hidden_size: int, orders: Sequence[int]) -> None:
+    def __init__(self, rows: int, hidden_size: int, orders: Sequence[int], size: int | None = None) -> None:
         super().__init__()
         self.rows, self.orders = rows, tuple(orders)
-        self.table = nn.Embedding(rows * len(self.orders), hidden_size)
+        width = size or hidden_size
+        self.table = nn.Embedding(rows * len(self.orders), width)
         nn.init.zeros_(self.table.weight)
+        self.proj = nn.Linear(width, hidden_size, bias=False) if width != hidden_size else None
+        if self.proj is not None:
+            nn.init.normal_(self.proj.weight, std=width**-0.5)  # a row's numbers keep their size
 
     @property
     def reach(self) -> int:
@@ -40,7 +45,8 @@ class NgramEmbedding(nn.Module):
     def forward(self, grams: Tensor) -> Tensor:
         """(B, T, reach + 1) int64, each token and the ones before it, nearest first -> (B, T, hidden_size)."""
         rows = [self._row(grams[..., :order]) + place * self.rows for place, order in enumerate(self.orders)]
-        return self.table(torch.stack(rows, dim=-1)).sum(dim=-2)
+        found = self.table(torch.stack(rows, dim=-1)).sum(dim=-2)
+        return found if self.proj is None else self.proj(found)
 
     def _row(self, gram: Tensor) -> Tensor:
         """(..., n) -> (...): polynomial hash of the tokens, folded onto the rows."""

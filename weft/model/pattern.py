@@ -45,7 +45,7 @@ def parse_pattern(pattern: str, names: Iterable[str]) -> tuple[str, ...]:
             raise ValueError(f"pattern {pattern!r}: {word!r} repeats nothing; leave it out or count from 1")
         round_ += [name] * count
     if not round_:
-        raise ValueError("the pattern is empty; name an attention entry for each layer, as in 'swa*2 mla'")
+        raise ValueError("pattern is empty; name an attention entry for each layer, as in 'swa*2 mla'")
     return tuple(round_)
 
 

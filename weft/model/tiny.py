@@ -23,6 +23,7 @@ def shrink(model: ModelConfig) -> ModelConfig:
         model,
         vocab_size=320,
         ngram_rows=min(model.ngram_rows, 64),
+        ngram_size=None if model.ngram_size is None else 8,
         num_layers=max(2, len(round_)),
         hidden_size=32,
         num_attention_heads=4,

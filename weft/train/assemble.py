@@ -33,6 +33,8 @@ from weft.train.surroundings import Surroundings
 from weft.train.telemetry import Metrics
 from weft.train.watchdog import Watchdog
 
+_SHOWN = 6  # settings that an error names, where another preset changes dozens
+
 
 def build_trainer(
     config: RunConfig, folder: RunFolder, around: Surroundings, progress: Progress, stop: Stop
@@ -136,8 +138,10 @@ def _held_out(data: Data, config: RunConfig) -> Callable[[], Iterator[Batch]] | 
 def _require_same_settings(saved: About, config: RunConfig, folder: RunFolder, progress: Progress) -> None:
     changes = compare(saved["settings"], config)
     if changes.fatal:
+        hidden = len(changes.fatal) - _SHOWN
+        more = f"; and {hidden} settings more" if hidden > 0 else ""
         raise ValueError(
-            f"{folder.path} holds another run: {'; '.join(changes.fatal)}; "
+            f"{folder.path} holds another run: {'; '.join(changes.fatal[:_SHOWN])}{more}; "
             "go on with the old settings, or choose another folder with --out"
         )
     for line in changes.noted:

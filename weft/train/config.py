@@ -24,6 +24,9 @@ _NOT_NEGATIVE = (
     "stall_minutes",
 )
 
+_MOST_THREADS = 1024
+"""More than any machine gains from; far above it the libraries' thread pools abort the process."""
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
@@ -179,8 +182,11 @@ class LoopConfig:
             )
         if self.sample_every > 0 and not self.sample_prompts:
             found.append("train.sample_prompts is empty; name a text to continue, or set train.sample_every to 0")
-        if self.threads is not None and self.threads < 1:
-            found.append(f"train.threads is {self.threads}; it must be positive, or absent to leave torch its choice")
+        if self.threads is not None and not 1 <= self.threads <= _MOST_THREADS:
+            found.append(
+                f"train.threads is {self.threads}; it must lie in 1 to {_MOST_THREADS:,}, "
+                "or be absent to leave torch its choice"
+            )
         return found
 
 
@@ -218,7 +224,7 @@ class RunConfig:
 
     Args:
         out: folder of the run. The same command again goes on from its newest valid checkpoint.
-        seed: of the weights, the order of the data and everything drawn at random.
+        seed: of the weights, the order of the data and everything drawn at random; 0 to 2^32 - 1.
         model: the model. Its vocab_size is set to the tokenizer's.
         data: what it reads.
         optimizer: the rule of a step.
@@ -249,6 +255,10 @@ class RunConfig:
     def problems(self) -> list[str]:
         """Everything that keeps this run from starting, one sentence each; looks at no file."""
         found = [f"model.{problem}" for problem in self.model.problems()]
+        if not self.out:
+            found.append("out is empty; name the run's folder with --out RUN")
+        if not 0 <= self.seed < 2**32:
+            found.append(f"seed is {self.seed}; it must lie in 0 to 2^32 - 1")
         for part in (self.data, self.optimizer, self.schedule, self.train, self.telemetry):
             found += part.problems()
         return found

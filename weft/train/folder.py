@@ -54,10 +54,13 @@ class RunFolder:
         """Makes the folder if needed and holds it for this process; a lock ends with its process, however that ends.
 
         Raises:
-            ValueError: another process trains in it.
+            ValueError: another process trains in it, or it is a file.
             OSError: it cannot be made or written to.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise ValueError(f"--out {self.path} is a file; name a folder for the run, which need not exist") from None
         lock = self.path / ".lock"
         with lock.open("w", encoding="ascii") as file:
             if fcntl is not None:

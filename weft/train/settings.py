@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,11 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, get_loader
 
-from weft.attention import config as attention_config
 from weft.model.config import ModelConfig
 from weft.model.pattern import did_you_mean
 from weft.model.presets import preset, preset_names
 from weft.train.config import RunConfig
+from weft.train.mistakes import explain
 
 Values = dict[str, Any]
 """Dotted name -> value; an attention entry is one name, `model.attention.local`."""
@@ -31,10 +30,6 @@ _ENTRIES = "model.attention"
 _FIELDS = tuple(field.name for field in dataclasses.fields(RunConfig))
 _OWN = ("config", "preset", "print_config")
 """Flags that are no settings."""
-_NAMED_KEY = re.compile(r'Parser key "(?P<key>[^"]*)"')
-_ATTENTION_PROBLEM = re.compile(
-    r"given class_path 'weft\.attention\.(?P<name>\w+)':(?P<what>.*?)(\n    - |\n  Given)", re.S
-)
 
 
 def read_settings(
@@ -67,7 +62,10 @@ def read_settings(
         values = _merge(values, _flatten({**chosen.training, "model": chosen.model.to_dict()}))
     for file in files:
         values = _merge(values, _flatten(file))
-    parser = _parser(prog, description, values, words)
+    parser = _parser(prog, description, values, words, foreign=bool(files))
+    if "-h" in words or "--help" in words:
+        parser.print_help()  # at once: parsing would first put every default in its place
+        raise SystemExit(0)
     if "--print_config" in words:
         words = [word for word in words if word != "--print_config"]
         config = _parse(parser, words)
@@ -76,8 +74,8 @@ def read_settings(
     return _parse(parser, words)
 
 
-def _parser(prog: str, description: str, values: Values, words: Sequence[str]) -> ArgumentParser:
-    """A flag for every field of RunConfig, `values` as their defaults."""
+def _parser(prog: str, description: str, values: Values, words: Sequence[str], *, foreign: bool) -> ArgumentParser:
+    """A flag for every field of RunConfig, `values` as their defaults; `foreign` ones must be looked at first."""
     parser = ArgumentParser(
         prog=prog,
         usage=f"{prog} --out RUN [--preset NAME] [--config FILE] [--SECTION.SETTING VALUE ...]",
@@ -92,9 +90,13 @@ def _parser(prog: str, description: str, values: Values, words: Sequence[str]) -
     parser.add_argument("--print_config", action="store_true", help="print all settings as YAML, and stop")
     parser.add_class_arguments(RunConfig, None)
     known = _names(parser)
+    sections = {name.rpartition(".")[0] for name in known}
     entries, plain = {}, {}
     for name, value in values.items():
-        if name.startswith(f"{_ENTRIES}."):
+        if name in (*sections, _ENTRIES):
+            if value is not None:  # a section that a file opens and leaves empty
+                raise ValueError(f"{name} is {value!r}; expected settings below it, one a line: 'name: value'")
+        elif name.startswith(f"{_ENTRIES}."):
             entries[name.removeprefix(f"{_ENTRIES}.")] = value
         elif name in known:
             plain[name] = value
@@ -107,10 +109,11 @@ def _parser(prog: str, description: str, values: Values, words: Sequence[str]) -
         plain[_ENTRIES] = ModelConfig.from_dict({"attention": entries}).to_dict()["attention"]  # checks the entries
     if not plain:
         return parser
-    try:
-        parser.parse_object({"out": "", **_nested(plain)}, env=False)  # set_defaults itself looks at no value
-    except ArgumentError as error:
-        raise ValueError(_explain(parser, str(error))) from None
+    if foreign:  # set_defaults itself looks at no value; those of presets are looked at by the tests
+        try:
+            parser.parse_object({"out": "", **_nested(plain)}, env=False)
+        except ArgumentError as error:
+            raise _explain(parser, error) from None
     parser.set_defaults(plain)
     return parser
 
@@ -140,35 +143,12 @@ def _parse(parser: ArgumentParser, words: Sequence[str]) -> RunConfig:
     try:
         parsed = parser.instantiate(parser.parse_args(list(words)))
     except ArgumentError as error:
-        raise ValueError(_explain(parser, str(error))) from None
+        raise _explain(parser, error) from None
     return RunConfig(**{name: parsed[name] for name in _FIELDS})
 
 
-def _explain(parser: ArgumentParser, text: str) -> str:
-    """jsonargparse's message in one line and our words."""
-    known = _names(parser)
-    if "arguments are required: out" in text:
-        return "the run has no folder; say where it goes: --out RUN"
-    if unknown := re.search(r"unrecognized arguments: (\S+)", text):
-        flag = unknown[1].split("=")[0]
-        hint = did_you_mean(flag, [f"--{name}" for name in (*known, *_OWN)])
-        return f"there is no flag {flag!r}{hint}" if flag.startswith("-") else f"unexpected argument {flag!r}"
-    named = _NAMED_KEY.search(text)
-    got = re.search(r"Expected an? (?P<type>.*?)\. Got value: (?P<value>.*)", text)
-    if named and got and not named["key"].startswith(_ENTRIES):
-        wanted, value = got["type"], got["value"].strip()
-        wanted = re.sub(r"<class '(\w+)'>", r"\1", wanted)
-        if literal := re.fullmatch(r"typing\.Literal\[(.*)\]", wanted):
-            choices = [choice.strip(" '\"") for choice in literal[1].split(",")]
-            return f"{named['key']} is {value!r}{did_you_mean(value, choices)}; expected one of {', '.join(choices)}"
-        return f"{named['key']} is {value!r}; expected {wanted}"
-    if named and (reason := _ATTENTION_PROBLEM.search(text)):
-        words = " ".join(reason["what"].replace("Parser key", "field").split())
-        if option := re.match(r"Option '(\w+)' is not accepted", words):
-            fields = [field.name for field in dataclasses.fields(getattr(attention_config, reason["name"]))]
-            words = f"there is no field {option[1]!r}{did_you_mean(option[1], fields)}"
-        return f"{named['key']}: {words}"
-    return " ".join(text.replace("Parser key", "setting").split())
+def _explain(parser: ArgumentParser, error: ArgumentError) -> ValueError:
+    return ValueError(explain(str(error), settings=_names(parser), other_flags=_OWN))
 
 
 def _names(parser: ArgumentParser) -> list[str]:
@@ -199,9 +179,10 @@ def _asked_for(words: Sequence[str], name: str) -> list[str]:
 
 
 def _read_yaml(path: str) -> dict[str, Any]:
-    text = Path(path).read_text(encoding="utf-8")
     try:
-        values = get_loader("yaml")(text)
+        values = get_loader("yaml")(Path(path).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no YAML: it is not UTF-8 text ({error.reason} at byte {error.start})") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {error}") from None
     if not isinstance(values, dict):

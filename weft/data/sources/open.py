@@ -16,8 +16,10 @@ from .synthetic import SyntheticSource
 _BESIDE_DATA = ("readme*", "license*", "*.json", "*.md", "*.yaml", "_*")
 """Files that lie beside data files and do not make a folder of them a folder of texts."""
 
+_OWN = "data.path"  # what messages call the path, unless it is that of data.validation
 
-def open_source(config: DataConfig, *, setting: str = "data.path") -> Source:
+
+def open_source(config: DataConfig, *, setting: str = _OWN) -> Source:
     """The documents that `config` names, before any split. `config.follow` is not read here (see `weft.data.follow`).
 
     Args:
@@ -27,11 +29,13 @@ def open_source(config: DataConfig, *, setting: str = "data.path") -> Source:
     Raises:
         ValueError: settings that contradict each other, all of them in one message.
         FileNotFoundError: the path does not exist.
-        DataError: the path holds no file of the kind asked for.
+        DataError: the path holds no file of the kind asked for, or a setting says nothing about this kind.
     """
     if found := config.problems():
         raise ValueError("; ".join(found))
     kind = source_kind(config, setting=setting)
+    if setting == _OWN:
+        _refuse_unused(config, kind)
     if kind == "stdlib":
         return stdlib_source(on_error=config.on_error)
     if kind.startswith("synthetic:"):
@@ -61,7 +65,7 @@ def open_source(config: DataConfig, *, setting: str = "data.path") -> Source:
     return source
 
 
-def source_kind(config: DataConfig, *, setting: str = "data.path") -> str:
+def source_kind(config: DataConfig, *, setting: str = _OWN) -> str:
     """The kind that `auto` stands for: stdlib without a path, else by what the path is."""
     if config.source != "auto":
         return config.source
@@ -73,6 +77,16 @@ def source_kind(config: DataConfig, *, setting: str = "data.path") -> str:
     files = list_files(path, Problems(), include=globs(config.include), exclude=globs(config.exclude))
     kinds = {_kind_of_file(file.path.name) for file in files if not _lies_beside(file.path.name)}
     return (kinds.pop() or "folder") if len(kinds) == 1 else "folder"
+
+
+def _refuse_unused(config: DataConfig, kind: str) -> None:
+    """A setting that would do nothing here is a misunderstanding."""
+    what = config.path if config.path is not None else f"data.source={kind}"
+    if config.separator is not None and kind != "text":
+        raise DataError(f"data.separator divides a text file, but {what} is read as {kind}; leave data.separator out")
+    for name in ("include", "exclude"):
+        if getattr(config, name) is not None and kind not in ("folder", "jsonl", "parquet"):
+            raise DataError(f"data.{name} chooses files of a folder, but {what} is none; leave data.{name} out")
 
 
 def _existing(config: DataConfig, setting: str) -> Path:
