@@ -13,12 +13,15 @@ constexpr int ROWS = 6, VECS = 2;  // 12 sums, 2 of B and 1 of A in 16 registers
 #endif
 constexpr int DEPTH = 256;  // rows of B in a panel: 64 KiB at most, half of it for the usual K
 
-// R rows by V vectors of C; the last vector has `tail` columns.
+// R rows by V vectors of C; the last vector has `tail` columns. Loops over them are unrolled by name: left to itself, GCC
+// does so too late to keep the sums out of memory.
 template <int R, int V, bool PARTIAL>
 inline void block(float* C, int64_t ldc, const float* A, int64_t a_row, int64_t a_col, const float* B, int64_t ldb,
                   int K, int tail, bool accumulate) {
     vec sum[R][V];
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
             const float* c = C + r * ldc + v * LANES;
             if (!accumulate)
@@ -28,15 +31,20 @@ inline void block(float* C, int64_t ldc, const float* A, int64_t a_row, int64_t 
         }
     for (int k = 0; k < K; ++k) {
         vec b[V];
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) b[v] = PARTIAL && v == V - 1 ? load_partial(B + v * LANES, tail) : load(B + v * LANES);
+#pragma GCC unroll 8
         for (int r = 0; r < R; ++r) {
             const vec a = splat(A[r * a_row]);
+#pragma GCC unroll 8
             for (int v = 0; v < V; ++v) sum[r][v] += a * b[v];
         }
         A += a_col;
         B += ldb;
     }
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
         for (int v = 0; v < V; ++v) {
             float* c = C + r * ldc + v * LANES;
             if (PARTIAL && v == V - 1)

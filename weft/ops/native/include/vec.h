@@ -22,13 +22,11 @@ constexpr int LANES = 4;
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));  // also the type of a mask: all bits set where true
 
-inline vec load(const float* p) {
-    vec x;
-    std::memcpy(&x, p, sizeof x);
-    return x;
-}
+typedef vec loose_vec __attribute__((aligned(4), may_alias));  // anywhere in memory
 
-inline void store(float* p, vec x) { std::memcpy(p, &x, sizeof x); }
+inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p); }
+
+inline void store(float* p, vec x) { *reinterpret_cast<loose_vec*>(p) = x; }
 
 inline ivec load(const int32_t* p) {
     ivec x;
@@ -36,7 +34,7 @@ inline ivec load(const int32_t* p) {
     return x;
 }
 
-inline vec splat(float x) { return vec{} + x; }
+inline vec splat(float x) { return x - vec{}; }  // x + 0 is not x where x is -0: the addition would stay
 
 inline ivec splat_int(int32_t x) { return ivec{} + x; }
 
