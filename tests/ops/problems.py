@@ -83,6 +83,11 @@ def problem(
     )
 
 
+def widest_dtype(backend: str) -> torch.dtype:
+    """The dtype in which a backend is compared with a specification most sharply."""
+    return torch.float32 if backend == "cpu" else torch.float64
+
+
 def compress(x: Tensor, compress_block: int, compress_stride: int, cu_seqlens: Tensor | None = None) -> Tensor:
     """Mean of each compressed block: (B, T, G, D) -> (B, C, G, D), document by document."""
     if cu_seqlens is not None:

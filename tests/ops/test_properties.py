@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import weft.ops as ops
 from tests.ops.problems import Problem, problem
+from tests.ops.runnable import runnable
 from weft.ops.geometry import locate_queries
 
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -94,7 +95,7 @@ def test_outputs_are_finite_averages(backend: str, p: Problem) -> None:
     assert float(out.abs().max()) <= largest * (1 + 1e-5)
 
 
-@pytest.mark.parametrize("backend", ops.available("native_sparse_attention"))
+@pytest.mark.parametrize("backend", runnable("native_sparse_attention", "selected_attention", "sliding_attention"))
 @FEW
 @given(p=problems())
 def test_one_gate_is_one_branch(backend: str, p: Problem) -> None:

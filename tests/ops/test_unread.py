@@ -10,6 +10,7 @@ from tests.ops.runnable import runnable
 
 LENGTHS = [25, 3, 0]
 CAPACITY = 40
+ATTENDING = ("native_sparse_attention", "full_attention", "sliding_attention", "compressed_attention")
 
 
 def poisoned(p: Problem) -> Problem:
@@ -25,7 +26,7 @@ def poisoned(p: Problem) -> Problem:
 
 
 @pytest.mark.parametrize("queries", [1, 7], ids="Tq={}".format)
-@pytest.mark.parametrize("backend", ops.available("native_sparse_attention"))
+@pytest.mark.parametrize("backend", runnable(*ATTENDING))
 def test_past_the_length(backend: str, queries: int) -> None:
     offsets = [max(length - 5, 0) for length in LENGTHS]  # the last queries of each row are padding
     p = problem(CAPACITY, queries=queries, batch=3, query_offset=offsets, kv_lengths=LENGTHS, dtype=torch.float32)
@@ -88,7 +89,7 @@ def test_blocks_not_chosen_do_not_matter(backend: str) -> None:
     assert torch.equal(ops.selected_attention(p["q"], k, v, lists, select_block=8, backend=backend), clean)
 
 
-@pytest.mark.parametrize("backend", ops.available("native_sparse_attention"))
+@pytest.mark.parametrize("backend", runnable(*ATTENDING))
 def test_documents_do_not_meet(backend: str) -> None:
     """Packed documents equal the same documents one by one, outputs and gradients."""
     lengths = [3, 21, 8, 30]

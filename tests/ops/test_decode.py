@@ -1,4 +1,4 @@
-"""The decode step of backend "torch": equal to the reference wherever the query stands, and no needless read."""
+"""The decode step of "cpu" and "torch": equal to the reference wherever the query stands, and no needless read."""
 
 from dataclasses import dataclass
 
@@ -85,8 +85,11 @@ def call(step: Step, backend: str, dtype: torch.dtype | None = None, fill: float
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())
-def test_equals_reference_and_reads_nothing_else(step: Step):
-    out, lists = call(step, "torch")
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_equals_reference_and_reads_nothing_else(step: Step, backend: str):
+    if backend == "cpu" and step.dtype == torch.float64:
+        pytest.skip("cpu computes in float32 and bfloat16")
+    out, lists = call(step, backend)
     wide = torch.float64 if step.dtype != torch.float32 else torch.float32
     wanted, wanted_lists = call(step, "reference", wide, fill=0.0)
     assert out.dtype == step.dtype
@@ -95,7 +98,8 @@ def test_equals_reference_and_reads_nothing_else(step: Step):
     assert error(out.to(wide), wanted) < tolerance
 
 
-def test_caches_are_not_copied():
+@pytest.mark.parametrize("backend", ["cpu", "torch"])
+def test_caches_are_not_copied(backend: str):
     """A step allocates a small part of what one cache holds."""
     size, width = 60_000, 64
     k = torch.zeros(1, 1, size, width).transpose(1, 2)
@@ -103,6 +107,6 @@ def test_caches_are_not_copied():
     q, gates = torch.zeros(1, 1, 4, width), torch.zeros(1, 1, 4, 3)
     settings = {"compress_block": 32, "compress_stride": 16, "select_block": 64, "num_selected": 4, "window": 64}
     with torch.no_grad(), torch.profiler.profile(profile_memory=True) as profile:
-        native_sparse_attention(q, k_cmp, k_cmp, k, k, k, k, gates, **settings, query_offset=size - 1, backend="torch")
+        native_sparse_attention(q, k_cmp, k_cmp, k, k, k, k, gates, **settings, query_offset=size - 1, backend=backend)
     allocated = sum(max(event.self_cpu_memory_usage, 0) for event in profile.key_averages())
     assert allocated < k.nbytes / 8

@@ -1,0 +1,76 @@
+"""One decode step of native sparse attention in one compiled kernel: `cpu_decode.cpp`."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.ops.geometry import num_compressed_blocks
+from weft.ops.native import call, pointer, threads, view, with_contiguous_rows
+from weft.ops.tiled_attention import LOG2_E
+
+
+@torch.library.custom_op("weft::cpu_native_sparse_decode", mutates_args=())
+def decode_step(
+    q: Tensor,
+    k_cmp: Tensor,
+    v_cmp: Tensor,
+    k_sel: Tensor,
+    v_sel: Tensor,
+    k_win: Tensor,
+    v_win: Tensor,
+    gates: Tensor,
+    window_positions: Tensor | None,
+    query_offsets: Tensor | None,
+    kv_lengths: Tensor | None,
+    query_offset: int,
+    compress_block: int,
+    compress_stride: int,
+    select_block: int,
+    num_selected: int,
+    window: int,
+    scale: float,
+) -> tuple[Tensor, Tensor]:
+    """`native_sparse_attention` of one query a row (Tq = 1), forward only: out (B, 1, H, Dv), lists (B, 1, G, n).
+
+    Caches may have any strides but the last, which is 1 or costs a copy.
+    """
+    B, _, H, _ = q.shape
+    positions = [query_offset] * B if query_offsets is None else query_offsets.tolist()
+    if kv_lengths is not None:
+        positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
+    last = max(positions, default=-1)
+    _check_size("k_cmp", k_cmp, num_compressed_blocks(last + 1, compress_block, compress_stride), last)
+    _check_size("k_sel", k_sel, last + 1, last)
+    if window_positions is None:
+        _check_size("k_win", k_win, last + 1, last)
+    else:
+        window_positions = window_positions.contiguous()
+    out = q.new_empty(B, 1, H, v_sel.shape[3])
+    lists = torch.empty(B, 1, k_cmp.shape[2], num_selected, dtype=torch.int32)
+    stands = torch.tensor(positions, dtype=torch.int64)
+    caches = (k_cmp, v_cmp, k_sel, v_sel, k_win, v_win)
+    call(
+        "weft_native_sparse_decode",
+        *(view(with_contiguous_rows(x)) for x in (q, *caches, gates.float(), out)),
+        *(pointer(x) for x in (lists, stands, window_positions)),
+        *(compress_block, compress_stride, select_block, num_selected, window),
+        scale * LOG2_E,
+        threads(),
+    )
+    return out, lists
+
+
+@decode_step.register_fake
+def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    num_selected = rest[-3]
+    lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
+    return q.new_empty(*q.shape[:3], v_sel.shape[3]), lists
+
+
+def _check_size(name: str, x: Tensor, needed: int, last: int) -> None:
+    if x.shape[1] < needed:
+        raise ValueError(
+            f"native_sparse_attention: {name} has {x.shape[1]} entries, the query at position {last} reads {needed};"
+            " pass the whole cache, or correct query_offset"
+        )

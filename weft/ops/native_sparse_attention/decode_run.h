@@ -1,0 +1,120 @@
+// Attention of the R queries of a group over one run of keys, the softmax not yet divided by its sum.
+//
+// Queries lie across the lanes: keys are read once, in the order of memory, and the softmax needs no sum across lanes.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+
+#include "../native/include/gemm.h"
+#include "../native/include/tensor.h"
+#include "../native/include/vec.h"
+
+namespace weft::decode {
+
+constexpr int64_t RUN = 256;   // keys of a run at most
+constexpr int64_t TILE = 64;   // keys at once: their values stay in the first-level cache while all heads read them
+constexpr int64_t AHEAD = 16;  // keys between the one that is read and the one that is fetched
+constexpr int64_t LINE = 16;   // floats in a cache line
+
+inline int64_t whole_lanes(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// scores (KEYS x PANELS vectors) = keys (KEYS x width) * queries (width x PANELS vectors)
+template <int KEYS, int PANELS>
+inline void score_block(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
+                        int64_t width) {
+    vec sums[KEYS][PANELS] = {};
+    for (int64_t line = 0; line < width; line += LINE) {
+#pragma GCC unroll 8
+        for (int i = 0; i < KEYS; ++i) __builtin_prefetch(keys + (i + AHEAD) * stride + line);
+        const int64_t end = std::min(line + LINE, width);
+        for (int64_t d = line; d < end; ++d) {
+            vec q[PANELS];
+#pragma GCC unroll 8
+            for (int p = 0; p < PANELS; ++p) q[p] = load(queries + d * ld + p * LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < KEYS; ++i)
+#pragma GCC unroll 8
+                for (int p = 0; p < PANELS; ++p) sums[i][p] += keys[i * stride + d] * q[p];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < KEYS; ++i)
+#pragma GCC unroll 8
+        for (int p = 0; p < PANELS; ++p) store(scores + i * ld + p * LANES, sums[i][p]);
+}
+
+// The same for any number of keys.
+template <int PANELS>
+inline void score_panels(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
+                         int64_t width, int64_t count) {
+    constexpr int KEYS = (LANES == 16 ? 16 : 8) / (PANELS == 1 ? 2 : PANELS);  // sums that fit the registers
+    int64_t i = 0;
+    for (; i + KEYS <= count; i += KEYS)
+        score_block<KEYS, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width);
+    for (; i < count; ++i) score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width);
+}
+
+// Rows [first, first + count) of a cache, of one batch row and group, as float32; `buffer` holds what must be widened.
+struct Rows {
+    const float* data;
+    int64_t stride;
+
+    Rows(const Tensor& x, int64_t b, int64_t first, int64_t g, int64_t count, float* buffer) {
+        if (x.dtype == FLOAT32) {
+            data = x.at(b, first, g);
+            stride = x.stride[1];
+            return;
+        }
+        data = buffer;
+        stride = x.size[3];
+        for (int64_t i = 0; i < count; ++i) x.read(buffer + i * stride, b, first + i, g, stride);
+    }
+};
+
+// A group's queries transposed (width x lanes), scaled for powers of two; lanes past the heads hold 0.
+struct GroupQueries {
+    const float* data;
+    int64_t heads, lanes;
+};
+
+// What a run leaves: peaks and totals (lanes) of the softmax and values (heads x whole_lanes(Dv)), one after the other.
+inline int64_t run_result_size(int64_t lanes, int64_t heads, int64_t value_width) {
+    return 2 * lanes + heads * whole_lanes(value_width);
+}
+
+// For keys [first, first + count) of batch row b and group g, count <= RUN: weights (count x lanes) = 2^(score - peak),
+// and what a run leaves, with values = weights^T * v. `buffer` has TILE * max(Dk, Dv) numbers.
+inline void attend_run(const GroupQueries& q, const Tensor& k, const Tensor& v, int64_t b, int64_t g, int64_t first,
+                       int64_t count, float* weights, float* result, float* buffer) {
+    const int64_t ld = q.lanes, width = k.size[3];
+    for (int64_t i = 0; i < count; i += TILE) {
+        const int64_t n = std::min(TILE, count - i);
+        const Rows rows(k, b, first + i, g, n, buffer);
+        float* w = weights + i * ld;
+        int64_t p = 0;
+        for (; p + 4 * LANES <= ld; p += 4 * LANES)
+            score_panels<4>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
+        for (; p + 2 * LANES <= ld; p += 2 * LANES)
+            score_panels<2>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
+        for (; p < ld; p += LANES) score_panels<1>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
+    }
+    for (int64_t p = 0; p < ld; p += LANES) {
+        vec peak = load(weights + p), total = {};
+        for (int64_t i = 1; i < count; ++i) peak = max(peak, load(weights + i * ld + p));
+        for (int64_t i = 0; i < count; ++i) {
+            const vec w = exp2_approx(load(weights + i * ld + p) - peak);
+            store(weights + i * ld + p, w);
+            total += w;
+        }
+        store(result + p, peak);
+        store(result + ld + p, total);
+    }
+    for (int64_t i = 0; i < count; i += TILE) {
+        const int64_t n = std::min(TILE, count - i);
+        const Rows rows(v, b, first + i, g, n, buffer);
+        gemm(result + 2 * ld, whole_lanes(v.size[3]), weights + i * ld, 1, ld, rows.data, rows.stride, (int)q.heads,
+             (int)v.size[3], (int)n, i > 0);
+    }
+}
+
+}  // namespace weft::decode
