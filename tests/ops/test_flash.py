@@ -226,3 +226,12 @@ def test_limits_with_a_gpu(monkeypatch: pytest.MonkeyPatch):
     assert reason("flex") is None
     assert "power of two" in (reason("flex", num_heads=12) or "")
     assert "installed" in (reason("flash") or "")
+
+
+@pytest.mark.parametrize("varlen, trained", [(True, True), (False, False)], ids=["documents", "a growing cache"])
+def test_half_precision_on_a_cpu_meets_no_new_lengths(varlen: bool, trained: bool):
+    spec = backend.Spec("full_attention", "cpu", torch.bfloat16, 4, 4, 64, 64, varlen=varlen, requires_grad=trained)
+    sdpa = backend._REGISTRY["full_attention"]["sdpa"]
+    assert "anew for every length" in (sdpa.unsupported(spec) or "")
+    assert sdpa.unsupported(replace(spec, dtype=torch.float32)) is None
+    assert sdpa.unsupported(replace(spec, varlen=False, requires_grad=True)) is None

@@ -13,7 +13,7 @@ MAX_WIDTH = 256
 def sdpa_limits(spec: Spec) -> str | None:
     """Of the kernels that torch is built with, by `full_attention`; a window is one thing more."""
     if spec.device == "cpu":
-        return None
+        return _NEW_LENGTHS if spec.dtype in HALF and (spec.varlen or not spec.requires_grad) else None
     if spec.device != "cuda":
         return f"runs on CPUs and CUDA devices, not on {spec.device}"
     return _cuda_limits(spec)
@@ -50,6 +50,10 @@ def installed_flash() -> str | None:
     return "flash_attention_2" if find_spec("flash_attn") is not None else None
 
 
+_NEW_LENGTHS = (
+    "on a CPU torch compiles its half-precision products anew for every length it meets and keeps them (5 MB each), and"
+    " lengths of documents or of a cache are ever new"
+)
 _RING = "a ring cache keeps its keys in no order, a flash window wants them in theirs"
 
 
