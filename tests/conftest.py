@@ -1,7 +1,11 @@
 """Fixtures shared by all tests."""
 
+import os
+
 import pytest
 import torch
+
+os.environ.setdefault("WEFT_TUNING", "off")  # the tests' choices must not depend on what this machine was tuned for
 
 
 @pytest.fixture

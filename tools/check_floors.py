@@ -15,6 +15,7 @@ from tracked import ROOT, tracked
 
 FLOORS = {
     "_version": 0,
+    "_cache": 0,
     "ops": 1,
     "data": 1,
     "attention": 2,

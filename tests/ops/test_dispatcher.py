@@ -163,7 +163,9 @@ def test_what_the_op_tells_the_dispatcher(monkeypatch: pytest.MonkeyPatch) -> No
     q, k, v = (torch.zeros(1, 5, heads, width, dtype=torch.bfloat16) for heads, width in ((6, 9), (2, 9), (2, 7)))
     settings = ops.sliding_attention(q, k, v.requires_grad_(), window=3, sinks=1, backend="probe")
     options = (("window", 3), ("sinks", 1), ("ring", False))
-    assert seen == [Spec("sliding_attention", "cpu", torch.bfloat16, 6, 2, 9, 7, False, True, options)]
+    assert seen == [
+        Spec("sliding_attention", "cpu", torch.bfloat16, 6, 2, 9, 7, False, True, options, queries=8, keys=8)
+    ]
     assert settings["scale"] == pytest.approx(1 / 3)
     with torch.no_grad():
         ops.sliding_attention(q, k, v, window=3, sinks=1, scale=2.0, backend="probe")

@@ -1,8 +1,9 @@
 """The one dispatcher: which backend runs an op.
 
-An op has several backends. For a `Spec` (all that a choice may depend on, no tensor) each states why it cannot run it,
-or nothing. "auto" takes the first that can, in the order of registration, which is the op's measured order. A backend
-that is asked for by name runs or raises its reason; it never falls back.
+An op has several backends. For a `Spec` (`spec.py`) each states why it cannot run it, or nothing. "auto" takes the
+first that can: in the order that `weft tune` measured on this machine (`tuned.py`), else in that of registration, the
+op's order as measured elsewhere. A backend that is asked for by name runs or raises its reason; it never falls back. A
+backend known to fail on a device (`guards.py`) is refused there in either case.
 
 `WEFT_BACKEND=NAME` stands in for "auto" in every op that has a backend of that name. It is read here, once.
 """
@@ -10,52 +11,21 @@ that is asked for by name runs or raises its reason; it never falls back.
 import difflib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
+from weft.ops.guards import guarded
+from weft.ops.spec import Spec
+from weft.ops.tuned import tuning
+
 AUTO = "auto"
 ENVIRONMENT_VARIABLE = "WEFT_BACKEND"
 
 logger = logging.getLogger("weft.ops")
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What a backend is asked to run.
-
-    Args:
-        op: name of the op, such as "full_attention".
-        device: device type, such as "cpu" or "cuda".
-        dtype: dtype of the inputs.
-        num_heads: query heads H (1 where an op has none).
-        num_groups: key/value groups G (1 where an op has none).
-        head_dim: Dk, the width of queries and keys.
-        v_head_dim: Dv, the width of values (equal to Dk where an op has none).
-        varlen: packed documents (`cu_seqlens`).
-        requires_grad: a backward pass may follow.
-        options: the op's own settings as (name, value) pairs, such as ("window", 512).
-    """
-
-    op: str
-    device: str
-    dtype: torch.dtype
-    num_heads: int = 1
-    num_groups: int = 1
-    head_dim: int = 1
-    v_head_dim: int = 1
-    varlen: bool = False
-    requires_grad: bool = False
-    options: tuple[tuple[str, Any], ...] = ()
-
-    def option(self, name: str) -> Any:
-        """The value of one of the op's own settings, None where the op has no such setting."""
-        for key, value in self.options:
-            if key == name:
-                return value
-        return None
 
 
 class Backend(Protocol):
@@ -140,6 +110,25 @@ def available(op: str) -> tuple[str, ...]:
     return tuple(_backends(op))
 
 
+@contextmanager
+def replaced(replacement: Callable[[str, Backend], Backend]) -> Iterator[None]:
+    """Inside, every backend is what `replacement(op, backend)` makes of it: to watch or to count its calls."""
+    kept = {op: dict(backends) for op, backends in _REGISTRY.items()}
+    for op, backends in _REGISTRY.items():
+        backends.update({name: replacement(op, backend) for name, backend in backends.items()})
+    _RESOLVED.clear()
+    try:
+        yield
+    finally:
+        _REGISTRY.update(kept)
+        _RESOLVED.clear()
+
+
+def get(op: str, name: str) -> Backend:
+    """One backend of an op by its name."""
+    return _backends(op)[_asked(op, name)]
+
+
 def resolve(spec: Spec, backend: str = AUTO) -> Backend:
     """The backend that runs `spec`.
 
@@ -161,11 +150,15 @@ def resolve(spec: Spec, backend: str = AUTO) -> Backend:
 def explain(spec: Spec, backend: str = AUTO) -> list[Verdict]:
     """Every backend of `spec.op` in "auto" order, whether it would run `spec`, and why or why not."""
     asked = _asked(spec.op, backend)
+    tuned = tuning()
+    first = "first that supports this"
+    if tuned is not None and tuned.order(spec):
+        first = f"fastest that supports this by `weft tune` of {tuned.date}"
     by = f"{ENVIRONMENT_VARIABLE}={asked}" if backend == AUTO else f"backend={asked!r}"
     verdicts: list[Verdict] = []
     chosen: str | None = None
-    for name, candidate in _backends(spec.op).items():
-        reason = candidate.unsupported(spec)
+    for name, candidate in _in_order(spec):
+        reason = _against(candidate, spec)
         if reason is not None:
             verdicts.append(Verdict(name, False, reason))
         elif asked not in (AUTO, name):
@@ -174,7 +167,7 @@ def explain(spec: Spec, backend: str = AUTO) -> list[Verdict]:
             verdicts.append(Verdict(name, False, f"supports this, but {chosen} comes first"))
         else:
             chosen = name
-            verdicts.append(Verdict(name, True, f"asked for by {by}" if asked != AUTO else "first that supports this"))
+            verdicts.append(Verdict(name, True, f"asked for by {by}" if asked != AUTO else first))
     return verdicts
 
 
@@ -182,16 +175,29 @@ def _choose(spec: Spec, backend: str) -> Backend:
     backends = _backends(spec.op)
     asked = _asked(spec.op, backend)
     if asked != AUTO:
-        reason = backends[asked].unsupported(spec)
+        reason = _against(backends[asked], spec)
         if reason is not None:
             source = f"{ENVIRONMENT_VARIABLE}={asked}" if backend == AUTO else f"backend={asked!r}"
             raise ValueError(f"{spec.op}: {source} cannot run this: {reason}. Use backend='auto' or another backend")
         return backends[asked]
-    for candidate in backends.values():
-        if candidate.unsupported(spec) is None:
+    for _, candidate in _in_order(spec):
+        if _against(candidate, spec) is None:
             return candidate
-    reasons = "; ".join(f"{name}: {candidate.unsupported(spec)}" for name, candidate in backends.items())
+    reasons = "; ".join(f"{name}: {_against(candidate, spec)}" for name, candidate in backends.items())
     raise ValueError(f"{spec.op}: no backend can run this ({reasons})")
+
+
+def _in_order(spec: Spec) -> list[tuple[str, Backend]]:
+    """The op's backends as "auto" tries them: those that were tuned for such a spec, then the others."""
+    backends = _backends(spec.op)
+    found = tuning()
+    first = [name for name in found.order(spec) if name in backends] if found is not None else []
+    return [(name, backends[name]) for name in (*first, *(name for name in backends if name not in first))]
+
+
+def _against(backend: Backend, spec: Spec) -> str | None:
+    """Why a backend is not run: it cannot, or it is known to fail on this device."""
+    return guarded(backend.name, spec) or backend.unsupported(spec)
 
 
 def _asked(op: str, backend: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.ops.backend import Spec
+from weft.ops.spec import Spec, size_class
 
 
 def check_query(op: str, q: Tensor) -> None:
@@ -143,6 +143,8 @@ def attention_spec(op: str, q: Tensor, *keys: Tensor, v_head_dim: int, varlen: b
         varlen=varlen,
         requires_grad=requires_grad,
         options=tuple(options.items()),
+        queries=size_class(q.shape[1]),
+        keys=size_class(max(x.shape[1] for x in keys)),
     )
 
 

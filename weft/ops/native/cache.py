@@ -1,27 +1,20 @@
 """The folder that keeps compiled kernels between runs.
 
-`WEFT_CACHE` names Weft's cache folder; without it, it is `weft` in `XDG_CACHE_HOME` or in `~/.cache`. The kernels
-lie in its folder `native`. The variables are read here.
+It is the folder `native` in Weft's cache folder (`weft/_cache.py`).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from weft._cache import cache_root
 from weft.ops.native.compiler import BuildError
 
 
 def cache_folder() -> Path:
     """Where compiled kernels are kept; not made yet. Raises BuildError if there is no home to put it in."""
-    asked = os.environ.get("WEFT_CACHE", "")
-    if asked:
-        return Path(asked).expanduser() / "native"
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if base:
-        return Path(base) / "weft" / "native"
     try:
-        return Path.home() / ".cache" / "weft" / "native"
+        return cache_root() / "native"
     except RuntimeError as failure:
         raise BuildError("there is no home folder for compiled kernels; let WEFT_CACHE name a folder") from failure
 
