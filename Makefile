@@ -4,13 +4,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+BENCH ?= --length 4096 16384
 PROJECT := pyproject.toml constraints.txt tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench
+.PHONY: help demo test check format bench bench-cpu bench-gpu
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: .venv/.ready-train  ## install into .venv, train a small woven model on this machine, let it write (minutes)
 	@$(BIN)/weft demo $(ARGS)
@@ -33,6 +34,16 @@ format: .venv/.ready-dev  ## let ruff mend and format every file
 
 bench: .venv/.ready-train  ## time a decode step against dense attention on this machine
 	@$(BIN)/weft bench decode $(ARGS)
+
+bench-cpu: .venv/.ready-train  ## every benchmark on this CPU, into benchmarks/results (minutes)
+	@$(BIN)/weft bench decode --json benchmarks/results/decode.json
+	@$(BIN)/weft bench attention $(BENCH) --json benchmarks/results/attention.json --png docs/images/attention.png
+	@$(BIN)/weft bench selection $(BENCH) --json benchmarks/results/selection.json
+	@$(BIN)/weft bench train --json benchmarks/results/train.json
+	@$(BIN)/python tools/tables.py
+
+bench-gpu:  ## the parity suite and every benchmark on a CUDA device (8 minutes; needs torch, triton, numpy, pytest)
+	@$(PYTHON) benchmarks/gpu.py $(ARGS)
 
 .venv/.ready-train: $(PROJECT)
 	@PYTHON=$(PYTHON) tools/install.sh train

@@ -48,7 +48,53 @@ def decode(result: Measurement) -> list[list[str]]:
     return rows
 
 
-TABLES: dict[str, Callable[[Measurement], list[list[str]]]] = {"demo": demo, "decode": decode}
+def attention(result: Measurement) -> list[list[str]]:
+    rows = [["tokens", "pass", "dense, ms", "sparse, ms", "times faster", "sparse: TFLOP/s", "of arithmetic", "peak"]]
+    for entry in result["entries"]:
+        dense, sparse = (entry["contenders"][entry[f"best_{side}"]] for side in ("dense", "sparse"))
+        held = sparse["peak_mib"] / sparse["inputs_and_outputs_mib"] if sparse["peak_mib"] is not None else None
+        rows.append(
+            [
+                f"{entry['length']:,}",
+                entry["pass"],
+                f"{dense['median_ms']:,.0f} ({entry['best_dense']})",
+                f"{sparse['median_ms']:,.0f} ({entry['backends'][entry['best_sparse'].removeprefix('sparse ')]})",
+                f"{entry['dense_over_sparse']:.2f}",
+                f"{sparse['tflop_s']:.3f}",
+                f"{sparse['share_of_arithmetic']:.0%}",
+                f"{held:.1f} of inputs and outputs" if held is not None else "",
+            ]
+        )
+    return rows
+
+
+def selection(result: Measurement) -> list[list[str]]:
+    rows = [["tokens", "op", "ms", "TFLOP/s", "of arithmetic", "of floor"]]
+    for entry in result["entries"]:
+        for name, one in entry["contenders"].items():
+            shares = [f"{one[share]:.0%}" for share in ("share_of_arithmetic", "share_of_floor")]
+            op, backend = name.split()
+            shown = f"`{op}`" if backend == "auto" else f"`{op}` ({backend})"
+            rows.append([f"{entry['length']:,}", shown, f"{one['median_ms']:,.1f}", f"{one['tflop_s']:.3f}", *shares])
+    return rows
+
+
+def train(result: Measurement) -> list[list[str]]:
+    rows = [["tokens", "attention", "backend", "ms", "tokens/s", "peak MiB"]]
+    for entry in result["entries"]:
+        for kind, one in entry["contenders"].items():
+            numbers = [f"{one['median_ms']:,.0f}", f"{one['tokens_s']:,}", f"{one['peak_mib'] or 0:,.0f}"]
+            rows.append([f"{entry['length']:,}", kind, f"`{one['backend']}`", *numbers])
+    return rows
+
+
+TABLES: dict[str, Callable[[Measurement], list[list[str]]]] = {
+    "demo": demo,
+    "decode": decode,
+    "attention": attention,
+    "selection": selection,
+    "train": train,
+}
 
 
 def filled(text: str, page: Path) -> str:

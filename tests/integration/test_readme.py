@@ -105,7 +105,7 @@ def test_it_runs_as_written(step, folders):
             line = re.sub(pattern, shorter, line)
         command = ["bash", "-euo", "pipefail", "-c", line]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "PATH": path, "HF_HUB_OFFLINE": "1", "WEFT_TUNING": str(folder / "tuning.json")}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
     assert done.stdout.strip() or done.stderr.strip(), "a command on the page that says nothing at all"

@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.bench.check import TOLERANCES
 from weft.bench.decode_step import DecodeShape, DecodeStep
 from weft.bench.machine import describe_machine
-from weft.bench.timing import Times, read_floor, time_in_turn
-
-TOLERANCE = 1e-4
-"""Largest deviation allowed in the check, relative to the largest value: sums over S float32 products on both sides."""
+from weft.bench.timing import Times, graphed, read_floor, time_in_turn
 
 FLOOR_BYTES = 256 << 20
 """Bytes read to measure the memory's bandwidth: more than any cache holds."""
@@ -31,9 +29,11 @@ def measure_decode(
     repeats: int = 15,
     whole_layer: bool = True,
     backend: str = "auto",
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Times a decode step at each cache length, float32, batch 1.
+    """Times a decode step at each cache length, batch 1. On a GPU every contender is replayed as a graph, if it can be.
 
     Args:
         lengths: S, tokens in the cache, the query's own included.
@@ -41,6 +41,8 @@ def measure_decode(
         repeats: counted runs of each contender.
         whole_layer: also time the layers with their projections.
         backend: of the sparse side.
+        device: "cpu" or "cuda".
+        dtype: of queries and caches.
         tell: is given a line whenever something was measured.
 
     Returns:
@@ -50,19 +52,20 @@ def measure_decode(
         RuntimeError: a side fails its check; nothing is timed then.
     """
     shape = shape or DecodeShape()
-    described = describe_machine()  # before the load that this is
-    floor = time_in_turn({"floor": read_floor(FLOOR_BYTES)}, repeats=repeats)["floor"]
-    floor_gb_s = FLOOR_BYTES / floor.fastest / 1e9
+    described = describe_machine(device)  # before the load that this is
+    floor_bytes = FLOOR_BYTES if device == "cpu" else 16 * FLOOR_BYTES
+    floor = time_in_turn({"floor": read_floor(floor_bytes, device)}, repeats=repeats, device=device)["floor"]
+    floor_gb_s = floor_bytes / floor.fastest / 1e9
     tell(f"read bandwidth {floor_gb_s:.1f} GB/s")
     steps = []
     for length in lengths:
-        entry = _measure_step(shape, length, repeats, backend, floor_gb_s)
+        entry = _measure_step(DecodeStep(shape, length, backend, device, dtype), repeats, floor_gb_s)
         tell(
             f"S = {length}: dense {entry['dense']['median_ms']:.1f} ms, sparse {entry['sparse']['median_ms']:.1f} ms,"
             f" {entry['dense_over_sparse']:.1f} times"
         )
         if whole_layer:
-            entry["layer"] = _measure_layers(shape, length, repeats, backend)
+            entry["layer"] = _measure_layers(shape, length, repeats, backend, device, dtype)
             tell(
                 f"  whole layer: dense {entry['layer']['dense']['median_ms']:.1f} ms, sparse"
                 f" {entry['layer']['sparse']['median_ms']:.1f} ms, {entry['layer']['dense_over_sparse']:.1f} times"
@@ -71,7 +74,7 @@ def measure_decode(
     return {
         **described,
         "shape": asdict(shape),
-        "dtype": "float32",
+        "dtype": str(dtype).removeprefix("torch."),
         "batch_size": 1,
         "repeats": repeats,
         "read_floor_gb_s": round(floor_gb_s, 2),
@@ -79,36 +82,46 @@ def measure_decode(
     }
 
 
-def _measure_step(shape: DecodeShape, length: int, repeats: int, backend: str, floor_gb_s: float) -> dict[str, Any]:
-    step = DecodeStep(shape, length, backend)
+def _measure_step(step: DecodeStep, repeats: int, floor_gb_s: float) -> dict[str, Any]:
+    shape, length, device = step.shape, step.length, step.q.device.type
+    tolerance, itemsize = TOLERANCES[step.q.dtype], step.q.element_size()
     formula = step.dense_formula()
+    dense = {"by_query": step.dense_by_query, "by_key": step.dense_by_key}
+    if device != "cpu":
+        dense["by_op"] = step.dense_by_op
     checks = {
         "sparse_against_reference": _deviation(step.sparse(), step.sparse("reference")),
-        "dense_against_float64": max(_deviation(f(), formula) for f in (step.dense_by_query, step.dense_by_key)),
+        "dense_against_float64": max(_deviation(f(), formula) for f in dense.values()),
     }
     for name, deviation in checks.items():
-        if not deviation <= TOLERANCE:
+        if not deviation <= tolerance:
             raise RuntimeError(
-                f"decode at S = {length}: {name} deviates by {deviation:.1e}, allowed are {TOLERANCE:.0e}"
+                f"decode at S = {length}: {name} deviates by {deviation:.1e}, allowed are {tolerance:.0e}"
             )
-    times = time_in_turn(
-        {"by_query": step.dense_by_query, "by_key": step.dense_by_key, "sparse": step.sparse}, repeats=repeats
-    )
-    product = min(("by_query", "by_key"), key=lambda name: times[name].median)
+    runs = {**dense, "sparse": step.sparse}
+    graphs = {}
+    if device != "cpu":
+        graphs = {name: graphed(run) for name, run in runs.items()}
+        runs = {name: graphs[name] or run for name, run in runs.items()}
+    times = time_in_turn(runs, repeats=repeats, device=device)
+    product = min(dense, key=lambda name: times[name].median)
     sides = {
-        "dense": _side(times[product], shape.nbytes(length), floor_gb_s) | {"product": product},
-        "sparse": _side(times["sparse"], shape.nbytes(shape.tokens_read(length)), floor_gb_s),
+        "dense": _side(times[product], shape.nbytes(length, itemsize), floor_gb_s) | {"product": product},
+        "sparse": _side(times["sparse"], shape.nbytes(shape.tokens_read(length), itemsize), floor_gb_s),
     }
     return {
         "length": length,
         "tokens_read": shape.tokens_read(length),
         **sides,
+        **({"graphs": {name: graph is not None for name, graph in graphs.items()}} if graphs else {}),
         "dense_over_sparse": round(times[product].median / times["sparse"].median, 2),
         "checks": {name: float(f"{deviation:.1e}") for name, deviation in checks.items()},
     }
 
 
-def _measure_layers(shape: DecodeShape, length: int, repeats: int, backend: str) -> dict[str, Any]:
+def _measure_layers(
+    shape: DecodeShape, length: int, repeats: int, backend: str, device: str, dtype: torch.dtype
+) -> dict[str, Any]:
     """Both whole layers, projections and caches included; each step makes its cache one token longer."""
     from weft.attention import FullAttention, NativeSparseAttention
 
@@ -120,11 +133,14 @@ def _measure_layers(shape: DecodeShape, length: int, repeats: int, backend: str)
         "v_head_dim": shape.v_head_dim,
     }
     sizes: dict[str, Any] = shape.sizes
-    dense = FullAttention(**common)
-    sparse = NativeSparseAttention(**common, **sizes, backend=backend)
+    place: dict[str, Any] = {"device": device, "dtype": dtype}
+    dense = FullAttention(**common).to(**place)
+    sparse = NativeSparseAttention(**common, **sizes, backend=backend).to(**place)
     capacity = length + repeats + 8
     dense_cache, sparse_cache = dense.new_cache(1, capacity), sparse.new_cache(1, capacity)
-    k, v = (torch.randn(1, length - 1, shape.num_key_value_heads, d) for d in (shape.head_dim, shape.v_head_dim))
+    k, v = (
+        torch.randn(1, length - 1, shape.num_key_value_heads, d, **place) for d in (shape.head_dim, shape.v_head_dim)
+    )
     if length > 1:  # a long prompt's keys without the attention over them
         step = dense_cache.begin(length - 1)
         dense_cache.extend(step, k, v)
@@ -132,10 +148,11 @@ def _measure_layers(shape: DecodeShape, length: int, repeats: int, backend: str)
         step = sparse_cache.begin(length - 1)
         sparse_cache.extend(step, [k] * 3, [v] * 3, sparse.k_compressor, sparse.v_compressor)
         sparse_cache.commit(step, dict)
-    x = torch.randn(1, 1, shape.hidden_size)
+    x = torch.randn(1, 1, shape.hidden_size, **place)
     times = time_in_turn(
         {"dense": lambda: dense(x, cache=dense_cache), "sparse": lambda: sparse(x, cache=sparse_cache)},
         repeats=repeats,
+        device=device,
     )
     return {
         "hidden_size": shape.hidden_size,

@@ -9,9 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.ops import native_sparse_attention, num_compressed_blocks
-
-FLOAT32_BYTES = 4
+from weft.ops import full_attention, native_sparse_attention, num_compressed_blocks
 
 
 @dataclass(frozen=True)
@@ -60,35 +58,41 @@ class DecodeShape:
         selected = min(length, (self.num_selected - 1) * self.select_block + own)
         return compressed + selected + min(self.window, length)
 
-    def nbytes(self, tokens: int) -> int:
-        """Bytes of `tokens` keys and values of all groups."""
-        return tokens * self.num_key_value_heads * (self.head_dim + self.v_head_dim) * FLOAT32_BYTES
+    def nbytes(self, tokens: int, itemsize: int = 4) -> int:
+        """Bytes of `tokens` keys and values of all groups; float32 has an itemsize of 4."""
+        return tokens * self.num_key_value_heads * (self.head_dim + self.v_head_dim) * itemsize
 
 
 class DecodeStep:
     """A query at the end of a cache of S tokens, and both ways to attend to it. All caches are laid out by group."""
 
-    def __init__(self, shape: DecodeShape, length: int, backend: str) -> None:
+    def __init__(
+        self, shape: DecodeShape, length: int, backend: str, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         self.shape, self.length, self.backend = shape, length, backend
-        generator = torch.Generator().manual_seed(length)
+        generator = torch.Generator(device).manual_seed(length)
+        self._lengths = torch.tensor([length], device=device)
         G, H = shape.num_key_value_heads, shape.num_attention_heads
         widths = (shape.head_dim, shape.v_head_dim)
 
         def cache(tokens: int) -> tuple[Tensor, Tensor]:
-            k, v = (torch.randn(1, G, tokens, width, generator=generator) for width in widths)
+            k, v = (normal(1, G, tokens, width) for width in widths)
             return k, v
 
-        self.q = torch.randn(1, 1, H, shape.head_dim, generator=generator)
+        def normal(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=device).to(dtype)
+
+        self.q = normal(1, 1, H, shape.head_dim)
         self.k, self.v = cache(length)
         self.compressed = cache(num_compressed_blocks(length, shape.compress_block, shape.compress_stride))
         self.ring = cache(min(shape.window, length))
         # A ring's slots are not in order: its oldest token lies wherever the newest one was written last.
         slots = self.ring[0].shape[2]
-        self.ring_positions = torch.arange(length - slots, length).roll(slots // 3)[None]
-        self.gates = torch.rand(1, 1, H, 3, generator=generator)
-        self._scores = torch.empty(G, H // G, length)
+        self.ring_positions = torch.arange(length - slots, length, device=device).roll(slots // 3)[None]
+        self.gates = torch.rand(1, 1, H, 3, generator=generator, device=device)
+        self._scores = torch.empty(G, H // G, length, device=device, dtype=dtype)
         self._shares = torch.empty_like(self._scores)
-        self._out = torch.empty(G, H // G, shape.v_head_dim)
+        self._out = torch.empty(G, H // G, shape.v_head_dim, device=device, dtype=dtype)
 
     def sparse(self, backend: str | None = None) -> Tensor:
         """The op, from queries and caches to the gated output, selection included: (1, 1, H, Dv)."""
@@ -105,7 +109,7 @@ class DecodeStep:
             **sizes,
             window_positions=self.ring_positions,
             query_offset=self.length - 1,
-            kv_lengths=torch.tensor([self.length]),
+            kv_lengths=self._lengths,
             backend=backend or self.backend,
         )
         assert isinstance(out, Tensor)
@@ -123,6 +127,11 @@ class DecodeStep:
         torch.bmm(self.k[0], self._queries().mT, out=self._scores.view(shape))
         torch.softmax(self._scores.view(shape), 1, out=self._shares.view(shape))
         return self._dense_out(self._shares.view(shape).mT)
+
+    def dense_by_op(self) -> Tensor:
+        """Dense attention by Weft's op, whatever backend it takes: on a GPU FlashAttention."""
+        k, v = self.k.transpose(1, 2), self.v.transpose(1, 2)
+        return full_attention(self.q, k, v, query_offset=self.length - 1)
 
     def dense_formula(self) -> Tensor:
         """Dense attention in float64, for the check: (1, 1, H, Dv)."""

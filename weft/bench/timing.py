@@ -1,11 +1,14 @@
 """Timing of several contenders in turn, so that whatever else the machine does meets all of them alike."""
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+
+logger = logging.getLogger("weft.bench")
 
 Contenders = Mapping[str, Callable[[], Any]]
 
@@ -24,20 +27,76 @@ class Times(NamedTuple):
     runs: int
 
 
-def time_in_turn(contenders: Contenders, *, repeats: int, warmups: int = 2) -> dict[str, Times]:
-    """Runs all contenders once, then all again, `repeats` times; the first `warmups` rounds are not counted."""
+def time_in_turn(
+    contenders: Contenders, *, repeats: int, warmups: int = 2, device: str = "cpu", budget: float | None = None
+) -> dict[str, Times]:
+    """Runs all contenders once, then all again, `repeats` times; the first `warmups` rounds are not counted.
+
+    Args:
+        contenders: name -> what to run.
+        repeats: counted rounds, if they fit into the budget; one round is always counted.
+        warmups: rounds before them. A round that takes longer than a tenth of the budget warms up for the others too.
+        device: a GPU is waited for before and after each run.
+        budget: seconds for all rounds together, None without an end.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for round_ in range(warmups + repeats):
+    begin = time.perf_counter()
+    left = warmups
+    while left > 0 or min(map(len, seconds.values()), default=repeats) < repeats:
+        start = time.perf_counter()
         for name, run in contenders.items():
-            start = time.perf_counter()
-            run()
-            elapsed = time.perf_counter() - start
-            if round_ >= warmups:
-                seconds[name].append(elapsed)
+            taken = timed(run, device)
+            if left <= 0:
+                seconds[name].append(taken)
+        round_ = time.perf_counter() - start
+        left -= 1
+        if budget is not None:
+            if round_ > budget / 10:
+                left = min(left, 0)
+            if left <= 0 and min(map(len, seconds.values())) and time.perf_counter() - begin + round_ > budget:
+                break
     return {name: Times(statistics.median(taken), min(taken), len(taken)) for name, taken in seconds.items()}
 
 
-def read_floor(nbytes: int) -> Callable[[], Any]:
+def timed(run: Callable[[], Any], device: str = "cpu") -> float:
+    """Seconds of one run; on a GPU those between two events in its queue."""
+    if device == "cpu":
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
+    torch.cuda.synchronize()
+    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    first.record()
+    run()
+    last.record()
+    torch.cuda.synchronize()
+    return first.elapsed_time(last) / 1e3
+
+
+def graphed(run: Callable[[], Any]) -> Callable[[], Any] | None:
+    """The replay of a run captured as a CUDA graph, without the host's work; None if it cannot be captured."""
+    for _ in range(3):
+        run()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            run()
+    except RuntimeError as error:
+        logger.info("not captured as a graph: %s", str(error).splitlines()[0])
+        torch.cuda.synchronize()
+        return None
+    return graph.replay
+
+
+def read_floor(nbytes: int, device: str = "cpu") -> Callable[[], Any]:
     """A contender that does nothing but read `nbytes` once: no kernel that reads as much can be faster."""
-    x = torch.ones(nbytes // 4)
+    x = torch.ones(nbytes // 4, device=device)
     return x.sum
+
+
+def product_floor(size: int, dtype: torch.dtype, device: str = "cpu") -> Callable[[], Any]:
+    """A contender that does nothing but one product of random square matrices: 2 * size ** 3 FLOPs."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: torch.mm(a, b, out=out)

@@ -43,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--head-dim", type=int, default=64, help="width of a query and a key")
     parser.add_argument("--v-head-dim", type=int, help="width of a value (default: --head-dim)")
     parser.add_argument("--packed", action="store_true", help="documents packed end to end (cu_seqlens)")
+    parser.add_argument("--length", type=int, default=0, help="tokens of a row (default: not known)")
+    parser.add_argument("--step", action="store_true", help="one query behind --length keys")
     parser.add_argument("--inference", action="store_true", help="no backward pass will follow")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
 
@@ -52,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
     import weft.ops
     from weft.ops import backend as dispatcher
+    from weft.ops import tuned
 
     for flag in ("heads", "groups", "head_dim", "v_head_dim"):
         value = getattr(args, flag)
@@ -65,10 +68,12 @@ def run(args: argparse.Namespace) -> int:
         known = ", ".join(dispatcher.ops())
         raise ValueError(f"there is no op {args.op!r}{did_you_mean(args.op, dispatcher.ops())}; the ops are {known}")
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    tuned.tuning()
     machine = {
         "system": f"{platform.system()} {platform.machine()}",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
+        "tuning": tuned.status(),
         "device": torch.cuda.get_device_name() if device == "cuda" else device,
     }
     verdicts = {
@@ -84,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
         for line, verdict in enumerate(found):
             rows.append(("" if line else op, verdict.name, "yes" if verdict.chosen else "no", verdict.reason))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    print("  ".join(f"{name} {value}" for name, value in machine.items()))
+    print("  ".join(f"{name} {value}" for name, value in machine.items() if name != "tuning"))
+    print(f"tuning {machine['tuning']}")
     print()
     for row in rows:
         print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]))
@@ -97,6 +103,7 @@ def _spec(op: str, function: Any, device: str, args: argparse.Namespace) -> Spec
     import torch
 
     from weft.ops.backend import Spec
+    from weft.ops.spec import size_class
 
     return Spec(
         op=op,
@@ -108,5 +115,7 @@ def _spec(op: str, function: Any, device: str, args: argparse.Namespace) -> Spec
         v_head_dim=args.v_head_dim or args.head_dim,
         varlen=args.packed,
         requires_grad=not args.inference,
+        queries=1 if args.step else size_class(args.length),
+        keys=size_class(args.length),
         options=tuple((name, SETTINGS[name]) for name in inspect.signature(function).parameters if name in SETTINGS),
     )

@@ -1,24 +1,64 @@
-"""Time Weft on this machine.
+"""Time Weft on this machine: native sparse attention against dense attention, and each op on its own.
 
-weft bench decode                                   a decode step at 65,536 tokens, sparse against dense
-weft bench decode --length 8192 65536 --json FILE   at two cache lengths, written with machine, versions and command
+weft bench attention                                forward and backward over whole rows, sparse against dense and peers
+weft bench selection                                what choosing the blocks costs beside attending to them
+weft bench train                                    a training step of the same decoder with each kind of attention
+weft bench decode --length 8192 65536 --json FILE   a decode step at two cache lengths
+
+Everything is checked on the inputs it is timed on, and medians are taken of contenders that run in turn. --json keeps
+the result with machine, versions and command; --png draws it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from pathlib import Path
+from typing import Any
+
+SIZES = ("compress_block", "compress_stride", "select_block", "num_selected", "window")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    attention = commands.add_parser(
+        "attention",
+        help="whole rows, native sparse against dense attention and installed peers",
+        description="Native sparse attention over whole rows against the fastest dense attention of this machine and "
+        "against other people's, where installed: time, FLOP/s, bytes/s, share of the floor, peak memory.",
+    )
+    _add_common(attention, lengths=[4096, 16384])
+    _add_shape(attention)
+    attention.add_argument("--passes", choices=["forward", "both", "all"], default="all", help="what is timed")
+    attention.add_argument("--dense", nargs="+", help="of the dense side, names or parts of them (default: all)")
+    attention.add_argument("--no-peers", action="store_true", help="leave out other people's")
+    attention.set_defaults(run=run_attention)
+
+    selection = commands.add_parser(
+        "selection",
+        help="each op of native sparse attention on its own",
+        description="The four ops of native sparse attention, forward: what the choice costs beside the attention.",
+    )
+    _add_common(selection, lengths=[4096, 16384])
+    _add_shape(selection)
+    selection.set_defaults(run=run_selection)
+
+    train = commands.add_parser(
+        "train",
+        help="a training step of the same decoder with each kind of attention",
+        description="Forward, backward and optimizer over one row, for NSA, sliding and full attention.",
+    )
+    _add_common(train, lengths=[2048, 8192], backends=False)
+    train.add_argument("--hidden-size", type=int, default=512, help="width of the decoder; heads are 64 wide")
+    train.add_argument("--layers", type=int, default=2, help="its layers")
+    train.set_defaults(run=run_train)
+
     decode = commands.add_parser(
         "decode",
         help="one decode step, native sparse against dense attention",
-        description="One decode step of native sparse attention against dense attention over the same cache: float32, "
-        "batch 1, the paper's shape. Both are checked first and timed in turn.",
+        description="One decode step of native sparse attention against dense attention over the same cache: batch 1, "
+        "the paper's shape. Both are checked first and timed in turn.",
     )
     decode.add_argument("--length", type=int, nargs="+", default=[65536], help="tokens in the cache, one or more")
     decode.add_argument("--repeats", type=int, default=15, help="counted runs of each side")
@@ -29,46 +69,138 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decode.set_defaults(run=run_decode)
 
 
+def _add_common(parser: argparse.ArgumentParser, *, lengths: list[int], backends: bool = True) -> None:
+    parser.add_argument("--length", type=int, nargs="+", default=lengths, help="tokens of the row, one or more")
+    parser.add_argument("--repeats", type=int, default=7, help="counted runs of each contender, if the budget allows")
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds for all contenders of a line together")
+    parser.add_argument("--threads", type=int, help="threads of torch (default: as torch chooses)")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the inputs")
+    if backends:
+        parser.add_argument("--backend", nargs="+", default=["auto"], help="of the sparse side; see `weft backends`")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the result there")
+
+
+def _add_shape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--heads", type=int, default=16, help="query heads")
+    parser.add_argument("--groups", type=int, default=4, help="key/value groups")
+    parser.add_argument("--head-dim", type=int, default=64, help="width of a query and a key")
+    parser.add_argument("--v-head-dim", type=int, help="width of a value (default: --head-dim)")
+    parser.add_argument(
+        "--sizes", type=int, nargs=5, default=[32, 16, 64, 16, 512], metavar=("L", "D", "B", "N", "W"),
+        help="compression block and stride, selection block, blocks chosen, window",
+    )  # fmt: skip
+
+
+def run_attention(args: argparse.Namespace) -> int:
+    """`weft bench attention`."""
+    _check(args)
+    from weft.bench import attention
+
+    passes = {"forward": attention.PASSES[:1], "both": attention.PASSES[1:], "all": attention.PASSES}[args.passes]
+    sides: dict[str, Any] = {"dense": args.dense, **({"peers": ()} if args.no_peers else {})}
+    result = attention.measure_attention(args.length, passes=passes, **sides, **_shape(args), **_common(args))
+    return _finish(args, result, attention.rows(result))
+
+
+def run_selection(args: argparse.Namespace) -> int:
+    """`weft bench selection`."""
+    _check(args)
+    from weft.bench import selection
+
+    result = selection.measure_selection(args.length, **_shape(args), **_common(args))
+    return _finish(args, result, selection.rows(result))
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """`weft bench train`."""
+    _check(args)
+    from weft.bench import train_step
+
+    heads = args.hidden_size // 64
+    if args.hidden_size % 64 or heads % 2:
+        raise ValueError(f"--hidden-size {args.hidden_size} must be a multiple of 128: heads of 64 in two groups")
+    shape = train_step.TrainShape(args.hidden_size, args.layers, heads, 2)
+    result = train_step.measure_train(args.length, shape=shape, **_common(args))
+    return _finish(args, result, train_step.rows(result))
+
+
 def run_decode(args: argparse.Namespace) -> int:
     """`weft bench decode`."""
-    for name, values in (("--length", args.length), ("--repeats", [args.repeats]), ("--threads", [args.threads or 1])):
+    _check(args)
+    from weft.bench.decode import measure_decode, rows
+
+    _set_threads(args)
+    result = measure_decode(
+        args.length, repeats=args.repeats, whole_layer=not args.no_layer, backend=args.backend, tell=_tell
+    )
+    head = ("tokens", "", "dense, ms", "sparse, ms", "times faster")
+    return _finish(args, result, [head, *rows(result)])
+
+
+def _check(args: argparse.Namespace) -> None:
+    """The flags' values. Raises before anything is measured."""
+    numbers = {"--length": args.length, "--repeats": [args.repeats], "--threads": [args.threads or 1]}
+    for name, values in numbers.items():
         if min(values) < 1:
             raise ValueError(f"{name} = {min(values)} must be at least 1")
-    if args.json is not None and not args.json.parent.is_dir():
-        raise FileNotFoundError(f"--json {args.json}: there is no folder {args.json.parent}; make it first")
+    for name in ("json", "png"):
+        file = getattr(args, name, None)
+        if file is not None and not file.parent.is_dir():
+            raise FileNotFoundError(f"--{name} {file}: there is no folder {file.parent}; make it first")
+    if getattr(args, "groups", None) and args.heads % args.groups:
+        raise ValueError(f"--groups {args.groups} does not divide --heads {args.heads}; choose a divisor")
+    if getattr(args, "device", "cpu") == "cuda":
+        import torch
 
+        if not torch.cuda.is_available():
+            raise ValueError("--device cuda: torch sees no CUDA device here")
+
+
+def _set_threads(args: argparse.Namespace) -> None:
     import torch
-    from rich.console import Console
-    from rich.table import Table
-
-    from weft.bench.decode import measure_decode, rows
 
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    console = Console()
-    result = measure_decode(
-        args.length,
-        repeats=args.repeats,
-        whole_layer=not args.no_layer,
-        backend=args.backend,
-        tell=lambda line: console.print(line, highlight=False),
-    )
+
+
+def _common(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    _set_threads(args)
+    settings = {"dtype": getattr(torch, args.dtype), "device": args.device, "tell": _tell}
+    if hasattr(args, "backend"):
+        settings["backends"] = args.backend
+    return {**settings, "repeats": args.repeats, "budget": args.budget}
+
+
+def _shape(args: argparse.Namespace) -> dict[str, Any]:
+    from weft.bench.decode_step import DecodeShape
+
+    sizes = dict(zip(SIZES, args.sizes, strict=True))
+    return {
+        "shape": DecodeShape(
+            num_attention_heads=args.heads,
+            num_key_value_heads=args.groups,
+            head_dim=args.head_dim,
+            v_head_dim=args.v_head_dim or args.head_dim,
+            hidden_size=args.heads * args.head_dim,
+            **sizes,
+        )
+    }
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def _finish(args: argparse.Namespace, result: dict[str, Any], lines: Any) -> int:
+    from weft.bench.report import draw, table
+
+    print("\n" + table(lines))
     if args.json is not None:
-        args.json.write_text(json.dumps({"command": _command(args), **result}, indent=2) + "\n")
-    table = Table("tokens", "", "dense, ms", "sparse, ms", "times faster", title="One decode step")
-    for row in rows(result):
-        table.add_row(*row)
-    console.print(table)
+        args.json.write_text(json.dumps({"command": args.command_line, **result}, indent=2) + "\n")
+    if getattr(args, "png", None) is not None:
+        draw(result, args.png)
     return 0
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command that does the same again, wherever the words came from."""
-    words = ["weft", "bench", "decode", "--length", *map(str, args.length), "--repeats", str(args.repeats)]
-    if args.threads is not None:
-        words += ["--threads", str(args.threads)]
-    if args.backend != "auto":
-        words += ["--backend", args.backend]
-    if args.no_layer:
-        words.append("--no-layer")
-    return shlex.join([*words, "--json", str(args.json)])

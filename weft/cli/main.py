@@ -26,9 +26,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
+from weft._cache import keep_compiler_caches
 from weft._version import __version__
 from weft.cli import failures
 from weft.cli.parser import CommandParser, did_you_mean
@@ -42,6 +44,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "model": ("weft.cli.model", "describe a preset: layers, parameters, cache, FLOPs, reads"),
     "data": ("weft.cli.data", "look at a data source, train a tokenizer"),
     "backends": ("weft.cli.backends", "which implementation of each op runs here, and why"),
+    "tune": ("weft.cli.tune", "measure the backends here, so that auto takes the fastest"),
+    "profile": ("weft.cli.profile", "which kernels ran, and whether on the expected backend"),
     "bench": ("weft.cli.bench", "time the ops and a decode step on this machine"),
 }
 """Name -> (module, the line that `weft --help` shows). The order is the order in the help."""
@@ -54,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after `weft`; `sys.argv[1:]` when None.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    keep_compiler_caches()
     show_traceback = failures.wants_traceback(words)
     try:
         code = _dispatch(words)
@@ -99,6 +104,7 @@ def _dispatch(words: list[str]) -> int:
         parser.set_defaults(run=module.run)
     module.add_arguments(parser)
     args = parser.parse_args(rest)
+    args.command_line = shlex.join(["weft", name, *rest])  # what a result file says about its making
     return args.run(args)
 
 

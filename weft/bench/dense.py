@@ -1,0 +1,86 @@
+"""Every way to run dense causal attention well on this device: sparse attention must beat the fastest."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weft.bench.inputs import Attend, Inputs
+from weft.ops import Spec, available
+from weft.ops import backend as dispatcher
+
+
+def dense_variants(inputs: Inputs, *, both: bool, names: Sequence[str] | None = None) -> dict[str, Attend]:
+    """Name -> contender over (q, k, v). None holds all scores at once, none uses a mask.
+
+    Args:
+        both: gradients will be taken.
+        names: keep those whose name has one of these in it; None keeps all.
+
+    Raises:
+        ValueError: no way is left.
+    """
+    found = dict(_variants(inputs, both))
+    kept = {name: attend for name, attend in found.items() if names is None or any(part in name for part in names)}
+    if not kept:
+        raise ValueError(f"there is no dense side called {' or '.join(names or ['any'])}; there are {', '.join(found)}")
+    return kept
+
+
+def _variants(inputs: Inputs, both: bool) -> Iterator[tuple[str, Attend]]:
+    spec = Spec(
+        "full_attention",
+        inputs.device,
+        inputs.dtype,
+        inputs.shape.num_attention_heads,
+        inputs.shape.num_key_value_heads,
+        inputs.shape.head_dim,
+        inputs.shape.v_head_dim,
+        requires_grad=both,
+    )
+    for name in available("full_attention"):
+        if name not in ("reference", "torch") and dispatcher.get("full_attention", name).unsupported(spec) is None:
+            yield f"weft {name}", inputs.dense(name)
+    if inputs.device == "cpu":
+        if inputs.shape.head_dim == inputs.shape.v_head_dim:
+            yield "torch sdpa", _sdpa
+        yield "torch sdpa, keys repeated", _sdpa_repeated
+    elif inputs.dtype in (torch.float16, torch.bfloat16):
+        from torch.nn.attention import SDPBackend
+
+        yield "torch sdpa, flash", _only(SDPBackend.FLASH_ATTENTION)
+        if torch.backends.cudnn.is_available() and torch.cuda.get_device_capability() >= (8, 0):
+            yield "torch sdpa, cudnn", _only(SDPBackend.CUDNN_ATTENTION)
+
+
+def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+    return out.transpose(1, 2)
+
+
+def _sdpa_repeated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Keys and values copied for each head, padded to one width: what one writes where groups are not known."""
+    repeats, width = q.shape[2] // k.shape[2], max(k.shape[3], v.shape[3])
+    Dv, scale = v.shape[3], q.shape[3] ** -0.5
+    k, v = (x.repeat_interleave(repeats, 2) for x in (k, v))
+    q, k, v = (torch.nn.functional.pad(x, (0, width - x.shape[3])).transpose(1, 2) for x in (q, k, v))
+    out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
+    return out.transpose(1, 2)[..., :Dv]
+
+
+def _only(kernel: Any) -> Attend:
+    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        from torch.nn.attention import sdpa_kernel
+
+        Dv, width = v.shape[3], max(k.shape[3], v.shape[3])
+        scale = q.shape[3] ** -0.5
+        q, k, v = (torch.nn.functional.pad(x, (0, width - x.shape[3])).transpose(1, 2) for x in (q, k, v))
+        with sdpa_kernel([kernel]):
+            out = torch.nn.functional.scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=scale, enable_gqa=True
+            )
+        return out.transpose(1, 2)[..., :Dv]
+
+    return attend
