@@ -1,7 +1,7 @@
 """The one folder that keeps what is expensive to make again: compiled kernels, the compilers' own caches, tuning.
 
 `WEFT_CACHE` names it; without it, it is `weft` in `XDG_CACHE_HOME` or in `~/.cache`. In it lie `native` (the C++
-library), `triton` and `inductor` (what those compile) and `tune` (what `weft tune` measured). All may be deleted.
+library), `triton` and `inductor` (what those compile) and `tune` (what was measured here). All may be deleted.
 """
 
 import os

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from weft._cache import cache_root
+
 if TYPE_CHECKING:
     from weft.ops.kernels.launch import Config, Launch
 
@@ -45,9 +47,8 @@ def fastest(launch: Launch) -> Config:
 
 def cache_file(device_name: str) -> Path:
     """Where the answers for a kind of device are kept."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     name = "".join(c if c.isalnum() else "-" for c in device_name.lower())
-    return Path(root) / "weft" / f"triton-{name}.json"
+    return cache_root() / "tune" / f"triton-{name}.json"
 
 
 @functools.cache
