@@ -9,14 +9,12 @@ import torch
 from torch import Tensor
 
 from weft.ops import Spec, Verdict, explain, resolve
-from weft.ops.spec import size_class
 
 
 class BackendChoice:
     """The backends of one op for one layer, one for each situation the layer meets.
 
-    A situation is device, dtype, training or not, packed or not, ring cache or not, and how many queries and keys, by
-    powers of two and where something was tuned for them. That of the layer's parameters is
+    A situation is device, dtype, training or not, packed or not, ring cache or not. That of the layer's parameters is
     settled at once, so that an unsuitable backend fails where it was asked for; others (another device, autocast) when
     they first come.
 
@@ -27,7 +25,7 @@ class BackendChoice:
 
     def __init__(self, spec: Spec, asked: str) -> None:
         self.spec, self.asked = spec, asked
-        self._names: dict[tuple[str, torch.dtype, bool, bool, bool, int, int], str] = {}
+        self._names: dict[tuple[str, torch.dtype, bool, bool, bool], str] = {}
 
     def name(
         self,
@@ -37,34 +35,27 @@ class BackendChoice:
         requires_grad: bool = False,
         varlen: bool = False,
         ring: bool = False,
-        queries: int = 0,
-        keys: int = 0,
     ) -> str:
-        """Name of the backend for a situation; 0 queries or keys: not known.
+        """Name of the backend for a situation.
 
         Raises:
             ValueError: if the backend that was asked for cannot run it, with its reason.
         """
-        situation = (device.type, dtype, requires_grad, varlen, ring, size_class(queries), size_class(keys))
+        situation = (device.type, dtype, requires_grad, varlen, ring)
         if situation not in self._names:
             self._names[situation] = resolve(self._spec(*situation), self.asked).name
         return self._names[situation]
 
-    def name_for(self, q: Tensor, *, keys: int, varlen: bool = False, ring: bool = False) -> str:
-        """Name of the backend for queries ``q`` (B, T, H, Dk) and a number of keys as they come."""
+    def name_for(self, q: Tensor, *, varlen: bool = False, ring: bool = False) -> str:
+        """Name of the backend for queries ``q`` as they come."""
         requires_grad = torch.is_grad_enabled() and q.requires_grad
-        return self.name(
-            q.device, q.dtype, requires_grad=requires_grad, varlen=varlen, ring=ring, queries=q.shape[1], keys=keys
-        )
+        return self.name(q.device, q.dtype, requires_grad=requires_grad, varlen=varlen, ring=ring)
 
     def explain(self, device: torch.device, dtype: torch.dtype) -> list[Verdict]:
         """Every backend's verdict on whole rows in ``dtype`` on ``device``."""
-        return explain(self._spec(device.type, dtype, False, False, False, 0, 0), self.asked)
+        return explain(self._spec(device.type, dtype, False, False, False), self.asked)
 
-    def _spec(
-        self, device: str, dtype: torch.dtype, requires_grad: bool, varlen: bool, ring: bool, queries: int, keys: int
-    ) -> Spec:
+    def _spec(self, device: str, dtype: torch.dtype, requires_grad: bool, varlen: bool, ring: bool) -> Spec:
         options = tuple((name, ring if name == "ring" else value) for name, value in self.spec.options)
         situation: dict[str, Any] = {"device": device, "dtype": dtype, "requires_grad": requires_grad, "varlen": varlen}
-        situation |= {"queries": queries, "keys": keys}
         return dataclasses.replace(self.spec, **situation, options=options)

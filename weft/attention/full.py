@@ -64,7 +64,7 @@ class FullAttention(HeadsLayer):
         positions, step = self._begin(x, positions, cache, cu_seqlens, lengths)
         q, k, v = self._project(x, positions)
         if cache is None or step is None:
-            backend = self.choice.name_for(q, keys=k.shape[1], varlen=cu_seqlens is not None)
+            backend = self.choice.name_for(q, varlen=cu_seqlens is not None)
             return self._output(full_attention(q, k, v, scale=self.scale, cu_seqlens=cu_seqlens, backend=backend))
         q = q.to(cache.dtype)
         k, v = cache.extend(step, k, v)
@@ -75,7 +75,7 @@ class FullAttention(HeadsLayer):
             scale=self.scale,
             query_offset=step.query_offset,
             kv_lengths=step.kv_lengths,
-            backend=self.choice.name_for(q, keys=k.shape[1]),
+            backend=self.choice.name_for(q),
         )
         cache.commit(step, lambda: {"full": read_tokens(step.positions())})
         return self._output(out.to(x.dtype))

@@ -151,7 +151,7 @@ class LatentAttention(AttentionLayer):
         k_nope, v = expanded.unflatten(-1, (self.num_heads, -1)).split([self.nope_dim, self.v_head_dim], dim=-1)
         q = torch.cat([q_nope, q_rope], dim=-1)
         k = torch.cat([k_nope, k_rope.expand(-1, -1, self.num_heads, -1)], dim=-1)
-        backend = self.choice.name_for(q, keys=k.shape[1], varlen=where.get("cu_seqlens") is not None)
+        backend = self.choice.name_for(q, varlen=where.get("cu_seqlens") is not None)
         return full_attention(q, k, v, scale=self.scale, backend=backend, **where)
 
     def _attend_absorbed(self, q_nope: Tensor, q_rope: Tensor, entries: Tensor, **where: Any) -> Tensor:
@@ -159,7 +159,7 @@ class LatentAttention(AttentionLayer):
         up = self.kv_b_proj.weight.to(q_nope.dtype).unflatten(0, (self.num_heads, -1))  # (H, n + v, r)
         up_k, up_v = up.split([self.nope_dim, self.v_head_dim], dim=1)
         q = torch.cat([torch.einsum("bthn,hnr->bthr", q_nope, up_k), q_rope], dim=-1)
-        backend = self.absorbed_choice.name_for(q, keys=entries.shape[1])
+        backend = self.absorbed_choice.name_for(q)
         out = full_attention(q, entries, entries[..., : self.latent_dim], scale=self.scale, backend=backend, **where)
         return torch.einsum("bthr,hvr->bthv", out, up_v)
 

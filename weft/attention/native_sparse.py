@@ -208,7 +208,7 @@ class NativeSparseAttention(HeadsLayer):
         """The op and what the statistics want of it: out (B, T, H, Dv), blocks (B, T, G, n)."""
         varlen, ring = where.get("cu_seqlens") is not None, where.get("window_positions") is not None
         settings: dict[str, Any] = {**self.sizes, **where, "scale": self.scale, "return_blocks": True}
-        backend = self.choice.name_for(q, keys=parts.k_sel.shape[1], varlen=varlen, ring=ring)
+        backend = self.choice.name_for(q, varlen=varlen, ring=ring)
         out, blocks = native_sparse_attention(q, *parts, gates, **settings, backend=backend)
         if self._statistics is not None:
             self._statistics.add(q, parts.k_cmp, gates, blocks, **where)

@@ -80,7 +80,7 @@ class SlidingWindowAttention(HeadsLayer):
                 sinks=self.sinks,
                 scale=self.scale,
                 cu_seqlens=cu_seqlens,
-                backend=self.choice.name_for(q, keys=k.shape[1], varlen=cu_seqlens is not None),
+                backend=self.choice.name_for(q, varlen=cu_seqlens is not None),
             )
             return self._output(out)
         q = q.to(cache.dtype)
@@ -95,7 +95,7 @@ class SlidingWindowAttention(HeadsLayer):
             scale=self.scale,
             query_offset=step.query_offset,
             kv_lengths=step.kv_lengths,
-            backend=self.choice.name_for(q, keys=k.shape[1], ring=key_positions is not None),
+            backend=self.choice.name_for(q, ring=key_positions is not None),
         )
 
         def count_reads() -> dict[str, int | Tensor]:
