@@ -14,10 +14,14 @@ from typing import Any
 import torch
 
 from tests.train.runs import rows, tiny_run, write_texts
+from weft.ops.processor import fingerprint
 from weft.train import train
+from weft.train.folder import RunFolder
 
 RECORD = Path(__file__).with_name("golden_losses.json")
 STEPS = 20
+PLACE = ("torch", "processor", "instructions", "threads", "backends")
+"""What decides the last bits."""
 
 
 def compute(folder: Path) -> dict[str, Any]:
@@ -30,8 +34,10 @@ def compute(folder: Path) -> dict[str, Any]:
     found = rows(out)
     return {
         "torch": torch.__version__,
+        "processor": fingerprint(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": 1,
+        "backends": json.loads(RunFolder(out).environment.read_text())["starts"][0]["backends"],
         "loss": [row["loss"] for row in found],
         "grad_norm": [row["grad_norm"] for row in found],
     }

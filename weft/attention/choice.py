@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from weft.ops import Spec, Verdict, explain, resolve
+from weft.ops.backend import AUTO
 
 
 class BackendChoice:
@@ -45,6 +46,16 @@ class BackendChoice:
         if situation not in self._names:
             self._names[situation] = resolve(self._spec(*situation), self.asked).name
         return self._names[situation]
+
+    def keep(self, name: str, device: torch.device, dtype: torch.dtype, *, requires_grad: bool, varlen: bool) -> None:
+        """Lets "auto" mean ``name`` in this situation, as it did when a run began that now goes on.
+
+        Raises:
+            ValueError: if that backend cannot run it here, with its reason.
+        """
+        situation = (device.type, dtype, requires_grad, varlen, False)
+        if self.asked == AUTO:
+            self._names[situation] = resolve(self._spec(*situation), name).name
 
     def name_for(self, q: Tensor, *, varlen: bool = False, ring: bool = False) -> str:
         """Name of the backend for queries ``q`` as they come."""

@@ -216,7 +216,7 @@ class Decoder(nn.Module):
         """
         tables = {id(self.embed_tokens.weight), id(self.lm_head.weight)}
         if self.embed_ngrams is not None:
-            tables.add(id(self.embed_ngrams.table.weight))
+            tables |= {id(parameter) for parameter in self.embed_ngrams.parameters()}
         return sum(
             parameter.numel()
             for parameter in self.parameters()

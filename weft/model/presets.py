@@ -158,7 +158,8 @@ def _nano(depth: int) -> Parts:
         },
         pattern="swa nsa swa mla",
         mlp="relu2",
-        ngram_rows=16384,
+        ngram_rows=131072,
+        ngram_size=64,
         embedding_norm=True,
         init_std=0.6 * width**-0.5,
         embedding_std=1.0,
@@ -170,6 +171,7 @@ def _nano(depth: int) -> Parts:
         "optimizer": {
             "name": "muon",
             "muon_learning_rate": 0.02,
+            "muon_momentum": 0.85,
             "learning_rate": 0.004 * adamw_scale,
             "embedding_learning_rate": 0.3 * adamw_scale,
             "head_learning_rate": 0.008 * adamw_scale,

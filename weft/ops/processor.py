@@ -1,18 +1,35 @@
 """What this machine's processor computes itself."""
 
+import hashlib
+import platform
 from functools import cache
 from pathlib import Path
 
 _NATIVE_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 with AVX-512, x86 with AMX, Arm
+_KIND = ("vendor_id", "cpu family", "model", "model name", "flags", "features", "cpu implementer", "cpu part")
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
 @cache
 def computes_bf16() -> bool:
     """Whether this processor multiplies bfloat16 matrices itself; where it cannot be read, no."""
+    facts = _first_core()
+    return not _NATIVE_BF16.isdisjoint((facts.get("flags") or facts.get("features", "")).split())
+
+
+@cache
+def fingerprint() -> str:
+    """What decides the last bits of a library's products here: the processor's name, model and instructions."""
+    facts = {name: value for name, value in _first_core().items() if name in _KIND}
+    digest = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
+    return f"{facts.get('model name', platform.machine())} ({digest})"
+
+
+def _first_core() -> dict[str, str]:
+    """Lower-case names and values of the first core's entry; empty where it cannot be read."""
     try:
-        lines = _CPU_INFO.read_text(encoding="ascii", errors="replace").splitlines()
+        text = _CPU_INFO.read_text(encoding="ascii", errors="replace")
     except OSError:
-        return False
-    flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")
-    return not _NATIVE_BF16.isdisjoint(flags.split())
+        return {}
+    pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -20,7 +20,7 @@ from weft.train.events import NoEvents
 from weft.train.folder import RunFolder
 from weft.train.gates import GATE_VALUES, sparse_layers
 from weft.train.identity import compare, data_settings_changed, settings_of
-from weft.train.introduction import layer_backends
+from weft.train.introduction import keep_backends, layer_backends
 from weft.train.loop import Trainer
 from weft.train.nonfinite import NonFinite
 from weft.train.optim import Optimizers
@@ -75,6 +75,9 @@ def build_trainer(
         with phase(progress, f"loading {newest.name}"):
             restore(newest, state)
 
+    if saved is not None:
+        for reason in keep_backends(model, saved["environment"]["backends"], device, precision):
+            progress.say(f"a backend cannot be kept: {reason}")
     environment = describe_environment(device, precision, layer_backends(model, device, precision))
     if saved is not None:
         for line in differences(saved["environment"], environment):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from weft.model import describe, weights_sha256
 from weft.train.device import peak_flops
 from weft.train.gates import BlockMap, longest_document, measure
@@ -54,7 +52,7 @@ def _block_map(trainer: Trainer) -> BlockMap | None:
 def _facts(trainer: Trainer) -> Facts:
     context = trainer.config.train.context
     forward = describe(trainer.model.config, contexts=(context,)).flops_per_token[context]
-    dtype = torch.bfloat16 if trainer.precision.name == "bf16" else torch.float32
+    dtype = trainer.precision.dtype
     peak, width = peak_flops(trainer.device, dtype)
     return Facts(
         model=spell_model(trainer.model),

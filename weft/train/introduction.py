@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -51,12 +51,34 @@ def introduce(trainer: Trainer, *, dropped: int) -> None:
 
 def layer_backends(model: Decoder, device: torch.device, precision: Precision) -> list[str]:
     """For each layer its entry and the backend that its training step runs on: `nsa: torch`."""
-    dtype = torch.bfloat16 if precision.name == "bf16" else torch.float32
     layers: Iterable[Any] = model.layers
     return [
-        f"{name}: {layer.self_attn.choice.name(device, dtype, requires_grad=True, varlen=True)}"
+        f"{name}: {layer.self_attn.choice.name(device, precision.dtype, requires_grad=True, varlen=True)}"
         for name, layer in zip(model.config.layer_names(), layers, strict=True)
     ]
+
+
+def keep_backends(model: Decoder, saved: Sequence[str], device: torch.device, precision: Precision) -> list[str]:
+    """Lets each layer train on the backend that it began with, whatever "auto" would choose today.
+
+    Args:
+        model: of a run that goes on.
+        saved: its `layer_backends` when it began.
+        device: where it goes on.
+        precision: in which it goes on.
+
+    Returns:
+        A line for each different reason why a backend cannot be kept.
+    """
+    reasons = {}
+    layers: Iterable[Any] = model.layers
+    for backend, layer in zip(saved, layers, strict=True):
+        name = backend.rpartition(": ")[2]
+        try:
+            layer.self_attn.choice.keep(name, device, precision.dtype, requires_grad=True, varlen=True)
+        except ValueError as reason:
+            reasons[str(reason)] = None
+    return list(reasons)
 
 
 def spell_model(model: Decoder) -> str:

@@ -24,6 +24,11 @@ class Precision:
     name: str
     reason: str
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the matrix products compute in."""
+        return torch.bfloat16 if self.name == "bf16" else torch.float32
+
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """The context in which the forward pass runs."""
         if self.name == "fp32":
