@@ -70,7 +70,7 @@ def keep_backends(model: Decoder, saved: Sequence[str], device: torch.device, pr
     Returns:
         A line for each different reason why a backend cannot be kept.
     """
-    reasons = {}
+    reasons: dict[str, None] = {}
     layers: Iterable[Any] = model.layers
     for backend, layer in zip(saved, layers, strict=True):
         name = backend.rpartition(": ")[2]
