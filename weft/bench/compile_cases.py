@@ -8,6 +8,7 @@ from torch import Tensor
 
 from weft.ops.kernels import ranged
 from weft.ops.kernels.ranged import Mask
+from weft.ops.kernels.selection import select
 from weft.ops.kernels.visibility import NO_WINDOW, Where
 
 Dims = tuple[int, int]
@@ -34,9 +35,17 @@ def _ranged(mask: Mask, queries: int = TOKENS, keys: int = TOKENS) -> Callable[[
     return call
 
 
+def _selection(dims: Dims, dtype: torch.dtype) -> None:
+    q, k, _ = _qkv(dims, dtype, TOKENS, TOKENS // 16 - 1)
+    lse = torch.empty(q.shape[:3], dtype=torch.float32, device="meta")
+    sizes = {"compress_block": 32, "compress_stride": 16, "select_block": 64, "num_selected": 16}
+    select(q, k, lse, Where(), **sizes, scale=0.1)
+
+
 CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
     "full": _ranged(Mask(NO_WINDOW)),
     "window": _ranged(Mask(512, sinks=4)),
     "compressed": _ranged(Mask(NO_WINDOW, 0, 32, 16), keys=TOKENS // 16 - 1),
     "step": _ranged(Mask(NO_WINDOW), queries=1),
+    "selection": _selection,
 }

@@ -63,21 +63,25 @@ class Entry:
     fits: bool
 
 
-def launches(platform: Platform, dims: tuple[int, int], dtype: torch.dtype) -> Iterator[tuple[str, Launch]]:
-    """Every launch of every case, with its case's name."""
-    for name, case in CASES.items():
+def launches(
+    platform: Platform, dims: tuple[int, int], dtype: torch.dtype, cases: list[str]
+) -> Iterator[tuple[str, Launch]]:
+    """Every launch of the cases, with its case's name."""
+    for name in cases:
         with pretending(platform), recorded() as found:
-            case(dims, dtype)
+            CASES[name](dims, dtype)
         for launch in found:
             yield name, launch
 
 
-def entries(targets: list[Target], dims: tuple[int, int], dtype: torch.dtype, once: bool = False) -> Iterator[Entry]:
+def entries(
+    targets: list[Target], dims: tuple[int, int], dtype: torch.dtype, cases: list[str], once: bool = False
+) -> Iterator[Entry]:
     """Compiles each kernel for every target, configuration and set of constants; `once`, for the first such set."""
     for target in targets:
         done = set()
         with pretending(target.platform):
-            for case, launch in launches(target.platform, dims, dtype):
+            for case, launch in launches(target.platform, dims, dtype, cases):
                 for config in launch.configs:
                     constants = {**launch.constants, **launch.of_config(config)}
                     fixed = {name: value for name, value in constants.items() if not torch.is_tensor(value)}
@@ -154,6 +158,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--target", nargs="+", choices=list(TARGETS), default=list(TARGETS))
     parser.add_argument("--dims", nargs="+", default=["128/128"], help="Dk/Dv")
     parser.add_argument("--dtype", choices=["bfloat16", "float16", "float32"], default="bfloat16")
+    parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES), help="only these calls")
     parser.add_argument("--once", action="store_true", help="each kernel and configuration once, not for every case")
     parser.add_argument("--json", type=Path, help="also write the table there")
     args = parser.parse_args(words)
@@ -162,7 +167,9 @@ def main(words: list[str] | None = None) -> int:
     print(row.format("kernel", "case", "dims", "target", "m n warps stages", "registers", "spilled", "shared"))
     for dims in args.dims:
         widths = (int(dims.split("/")[0]), int(dims.split("/")[1]))
-        for entry in entries([TARGETS[name] for name in args.target], widths, getattr(torch, args.dtype), args.once):
+        for entry in entries(
+            [TARGETS[name] for name in args.target], widths, getattr(torch, args.dtype), args.case, args.once
+        ):
             table.append({"dims": dims, "dtype": args.dtype, **asdict(entry)})
             config = " ".join(str(value) for value in entry.config)
             usage = (entry.registers, entry.spilled, f"{entry.shared}{'' if entry.fits else ' !'}")

@@ -8,11 +8,13 @@ from weft.ops.backend import AUTO, FunctionBackend, register, resolve
 from weft.ops.block_selection import reference
 from weft.ops.block_selection.cpu import BACKEND as CPU
 from weft.ops.block_selection.torch_ import BACKEND as TORCH
+from weft.ops.block_selection.triton_ import BACKEND as TRITON
 from weft.ops.checks import attention_spec, check_blocks, check_key, check_lse, check_query
 from weft.ops.placement_checks import check_compressed_length, check_placement
 
 __all__ = ["block_selection"]
 
+register("block_selection", TRITON)
 register("block_selection", CPU)
 register("block_selection", TORCH)
 register("block_selection", FunctionBackend("reference", reference.block_selection))

@@ -92,3 +92,13 @@ def widths_of(head_dim: int) -> tuple[int, int]:
         return first, 0
     second = max(16, 1 << (head_dim - first - 1).bit_length())
     return (first, second) if second < first else (2 * first, 0)
+
+
+def selection_candidates(device: torch.device, head_dim: int, dtype: torch.dtype) -> list[Config]:
+    """Configurations of the choice of blocks: block_m queries meet block_n compressed keys at once."""
+    platform = platform_of(device)
+    if platform == "interpreter":
+        return [Config(32, 32, 4, 1)]
+    if platform == "amd" or dtype == torch.float32 or head_dim > 256:
+        return [Config(32, 64, 4, 1), Config(32, 32, 4, 1)]
+    return [Config(64, 128, 8, 2), Config(64, 64, 8, 3)] if head_dim <= 128 else [Config(64, 64, 8, 2)]
