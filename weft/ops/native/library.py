@@ -46,7 +46,6 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
-@torch.compiler.assume_constant_result
 def unavailable() -> str | None:
     """Why there is no library, None if there is one. Builds it at the first call."""
     try:
@@ -54,6 +53,10 @@ def unavailable() -> str | None:
     except BuildError as failure:
         return str(failure)
     return None
+
+
+# What torch.compiler.assume_constant_result does, which would first import torch's compiler and Triton: for seconds.
+unavailable.__dict__["_dynamo_marked_constant"] = True
 
 
 def cpu_limits(spec: Spec) -> str | None:
