@@ -48,7 +48,7 @@ def test_every_dense_way_is_right(both: bool, dtype: torch.dtype):
     inputs = Inputs(SMALL, 150, dtype, "cpu")
     check = Check(inputs, both=both)
     ways = dense_variants(inputs, both=both)
-    assert len(ways) >= 2
+    assert "torch sdpa, keys repeated" in ways
     for name, attend in ways.items():
         check.dense(name, attend)
     assert len(check.found) == len(ways) * (2 if both else 1)
