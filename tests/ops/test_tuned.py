@@ -69,7 +69,7 @@ def test_a_file_from_elsewhere_is_not_used(name: str, file: Path):
     write(file, ENTRY, **{name: "another"})
     assert tuned.tuning() is None
     assert f"{name} 'another', here " in tuned.status()
-    assert ops.resolve(SPEC).name == "sdpa"
+    assert ops.resolve(SPEC).name in ("cpu", "sdpa")  # the order of registration, with a compiler or without
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"entries": [{}], "date": "", "identity": {}}'])

@@ -145,7 +145,11 @@ def test_limits_that_need_no_library() -> None:
 
 
 def test_importing_compiles_nothing() -> None:
-    program = "import weft.ops, weft.ops.native.library as library; assert not library._state"
+    program = (
+        "import sys, weft.ops, weft.ops.native.library as library\n"
+        "assert not library._state\n"
+        "assert 'triton' not in sys.modules and 'torch._dynamo' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", program], check=True, env={**os.environ, "CXX": "no-such-compiler"})
 
 

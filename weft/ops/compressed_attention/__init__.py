@@ -5,12 +5,14 @@ from torch import Tensor
 from weft.ops.backend import AUTO, FunctionBackend, register, resolve
 from weft.ops.checks import attention_spec, check_blocks, check_keys, check_query
 from weft.ops.compressed_attention import reference
+from weft.ops.compressed_attention.cpu import BACKEND as CPU
 from weft.ops.compressed_attention.torch_ import BACKEND as TORCH
 from weft.ops.compressed_attention.triton_ import BACKEND as TRITON
 from weft.ops.placement_checks import check_compressed_length, check_placement
 
 __all__ = ["compressed_attention"]
 
+register("compressed_attention", CPU)
 register("compressed_attention", TRITON)
 register("compressed_attention", TORCH)
 register("compressed_attention", FunctionBackend("reference", reference.compressed_attention))

@@ -6,6 +6,7 @@ from weft.ops.backend import AUTO, FunctionBackend, register, resolve
 from weft.ops.checks import attention_spec, check_keys, check_query
 from weft.ops.flex import flex_attention, flex_limits
 from weft.ops.full_attention import reference
+from weft.ops.full_attention.cpu import BACKEND as CPU
 from weft.ops.full_attention.flash import BACKEND as FLASH
 from weft.ops.full_attention.sdpa import BACKEND as SDPA
 from weft.ops.full_attention.torch_ import BACKEND as TORCH
@@ -15,6 +16,7 @@ from weft.ops.placement_checks import check_placement, check_token_length
 __all__ = ["full_attention"]
 
 register("full_attention", FLASH)
+register("full_attention", CPU)
 register("full_attention", SDPA)
 register("full_attention", TRITON)
 register("full_attention", FunctionBackend("flex", flex_attention, flex_limits))

@@ -83,6 +83,30 @@ void panel_of(int vecs, float* C, int64_t ldc, const float* A, int64_t a_row, in
     panel<1, PARTIAL>(C, ldc, A, a_row, a_col, B, ldb, M, K, tail, accumulate);
 }
 
+#if !defined(__clang__)
+// LANES by LANES numbers in registers: squares of half the side change places, then their own halves, down to numbers.
+inline void transpose_square(float* out, int64_t ld_out, const float* in, int64_t ld_in) {
+    vec x[LANES];
+    for (int i = 0; i < LANES; ++i) x[i] = load(in + i * ld_in);
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half; half /= 2) {
+        ivec low, high;  // lanes of two rows side by side, the second one's from LANES on
+        for (int i = 0; i < LANES; ++i) {
+            low[i] = i & half ? i - half + LANES : i;
+            high[i] = i & half ? i + LANES : i + half;
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; ++i) {
+            if (i & half) continue;
+            const vec upper = x[i], lower = x[i + half];
+            x[i] = __builtin_shuffle(upper, lower, low);
+            x[i + half] = __builtin_shuffle(upper, lower, high);
+        }
+    }
+    for (int i = 0; i < LANES; ++i) store(out + i * ld_out, x[i]);
+}
+#endif
+
 }  // namespace
 
 void gemm(float* C, int64_t ldc, const float* A, int64_t a_row, int64_t a_col, const float* B, int64_t ldb, int M,
@@ -103,13 +127,14 @@ void gemm(float* C, int64_t ldc, const float* A, int64_t a_row, int64_t a_col, c
 }
 
 void transpose(float* out, int64_t ld_out, const float* in, int64_t ld_in, int rows, int cols) {
-    constexpr int SIDE = 16;  // a block's lines of both sides stay in the first-level cache
-    for (int r = 0; r < rows; r += SIDE)
-        for (int c = 0; c < cols; c += SIDE) {
-            const int height = rows - r < SIDE ? rows - r : SIDE, width = cols - c < SIDE ? cols - c : SIDE;
-            for (int j = 0; j < width; ++j)
-                for (int i = 0; i < height; ++i) out[(c + j) * ld_out + r + i] = in[(r + i) * ld_in + c + j];
-        }
+    int whole_rows = 0, whole_cols = 0;
+#if !defined(__clang__)
+    whole_rows = rows / LANES * LANES, whole_cols = cols / LANES * LANES;
+    for (int r = 0; r < whole_rows; r += LANES)
+        for (int c = 0; c < whole_cols; c += LANES) transpose_square(out + c * ld_out + r, ld_out, in + r * ld_in + c, ld_in);
+#endif
+    for (int r = 0; r < rows; ++r)
+        for (int c = r < whole_rows ? whole_cols : 0; c < cols; ++c) out[c * ld_out + r] = in[r * ld_in + c];
 }
 
 }  // namespace weft

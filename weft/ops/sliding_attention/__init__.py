@@ -7,6 +7,7 @@ from weft.ops.checks import attention_spec, check_keys, check_positive, check_qu
 from weft.ops.flex import flex_attention, flex_limits
 from weft.ops.placement_checks import check_key_positions, check_placement, check_token_length
 from weft.ops.sliding_attention import reference
+from weft.ops.sliding_attention.cpu import BACKEND as CPU
 from weft.ops.sliding_attention.flash import FLASH, SDPA
 from weft.ops.sliding_attention.torch_ import BACKEND as TORCH
 from weft.ops.sliding_attention.triton_ import BACKEND as TRITON
@@ -14,6 +15,7 @@ from weft.ops.sliding_attention.triton_ import BACKEND as TRITON
 __all__ = ["sliding_attention"]
 
 register("sliding_attention", FLASH)
+register("sliding_attention", CPU)
 register("sliding_attention", SDPA)
 register("sliding_attention", TRITON)
 register("sliding_attention", FunctionBackend("flex", flex_attention, flex_limits))

@@ -58,10 +58,11 @@ inline void store_partial(float* p, vec x, int count) {
 #endif
 }
 
-// y where one of them is NaN, as the machine's own instruction has it.
+// y where one of them is NaN, as the machine's own instruction has it. (The masked form, here and below, because GCC 12
+// warns of its own header's unmasked one.)
 inline vec max(vec x, vec y) {
 #if defined(__AVX512F__)
-    return (vec)_mm512_maskz_max_ps((__mmask16)-1, (__m512)x, (__m512)y);  // _mm512_max_ps makes GCC 12 warn
+    return (vec)_mm512_maskz_max_ps((__mmask16)-1, (__m512)x, (__m512)y);
 #elif defined(__AVX__)
     return (vec)_mm256_max_ps((__m256)x, (__m256)y);
 #else
@@ -86,6 +87,14 @@ inline float reduce_add(vec x) {
     return part[0];
 }
 
+inline float dot(const float* x, const float* y, int64_t n) {
+    vec sum = {};
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) sum += load(x + i) * load(y + i);
+    if (i < n) sum += load_partial(x + i, (int)(n - i)) * load_partial(y + i, (int)(n - i));
+    return reduce_add(sum);
+}
+
 // 2^x to 1 ulp, exactly 1 at 0 and exactly 0 at and below -126 (no subnormal numbers), inf from 128 on; NaN stays NaN.
 // 2^x = 2^n 2^f with |f| <= 1/2: the polynomial is a minimax fit of relative error 2e-9, and 1 at f = 0.
 inline vec exp2_approx(vec x) {
@@ -104,12 +113,12 @@ inline vec exp2_approx(vec x) {
     p = p * f + 0.6931471824645996f;
     p = p * f + 1.0f;
 #if defined(__AVX512F__)
-    const vec y = (vec)_mm512_scalef_ps((__m512)p, (__m512)n);
+    const vec y = (vec)_mm512_maskz_scalef_ps((__mmask16)-1, (__m512)p, (__m512)n);
 #else
     // Adds n to the exponent. At both ends f has the sign that keeps the sum in range: 128 gives inf, and f = 0, there.
-    const vec y = (vec)((ivec)p + ((ivec)shifted << 23));
+    const vec y = x == x ? (vec)((ivec)p + ((ivec)shifted << 23)) : x;
 #endif
-    return low < x ? y : (x != x ? x : vec{});
+    return x <= low ? vec{} : y;
 }
 
 inline float bf16_to_float(uint16_t x) {

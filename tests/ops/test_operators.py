@@ -1,4 +1,4 @@
-"""The operators of backend "torch" keep torch.library's contracts, and a training step compiles as one graph."""
+"""The operators behind the fast backends keep torch.library's contracts, and a training step compiles as one graph."""
 
 from collections.abc import Callable
 from importlib import import_module

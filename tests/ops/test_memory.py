@@ -1,4 +1,4 @@
-"""Peak memory of backend "torch", forward and backward: no plane of queries by keys, for any op, at any time."""
+"""Peak memory of every fast backend, forward and backward: no plane of queries by keys, for any op, at any time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.ops.runnable import fast
 from tests.ops.torch_cases import Case, make
 from weft import ops
 
@@ -58,18 +59,28 @@ def step(name: str, backend: str, **where: Any) -> Callable[[], None]:
     return run
 
 
-@pytest.mark.parametrize("name", ["full", "sliding", "compressed", "selected", "sparse"])
-def test_peak_is_linear_in_the_tokens(name: str):
-    assert peak_bytes(step(name, "torch")) < PLANE / 4
+OPS = {
+    "full": "full_attention",
+    "sliding": "sliding_attention",
+    "compressed": "compressed_attention",
+    "selected": "selected_attention",
+    "sparse": "native_sparse_attention",
+}
+
+
+@pytest.mark.parametrize("name, backend", [(name, backend) for name, op in OPS.items() for backend in fast(op)])
+def test_peak_is_linear_in_the_tokens(name: str, backend: str):
+    assert peak_bytes(step(name, backend)) < PLANE / 4
 
 
 def test_a_dense_implementation_would_be_found():
     assert peak_bytes(step("full", "reference")) > PLANE
 
 
-def test_thousands_of_documents_need_no_more():
+@pytest.mark.parametrize("backend", fast("full_attention"))
+def test_thousands_of_documents_need_no_more(backend: str):
     bounds = torch.arange(0, TOKENS + 1, 2, dtype=torch.int32)
-    assert peak_bytes(step("full", "torch", cu_seqlens=bounds)) < PLANE / 4
+    assert peak_bytes(step("full", backend, cu_seqlens=bounds)) < PLANE / 4
 
 
 def test_cross_entropy_never_holds_the_logits():
