@@ -98,6 +98,27 @@ def test_the_same_bits_for_any_number_of_threads():
         assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
 
 
+@pytest.mark.parametrize("slots", [20, 61])
+def test_a_ring_in_any_order(slots: int):
+    """Several queries over a ring of the last tokens: what the whole history gives, gradients too."""
+    case = Case("ring", tokens=37, offset=101, keys=138)
+    inputs = branches(case)
+    slots += case.tokens
+    positions = torch.arange(138 - slots, 138).roll(slots // 3)[None]
+    if slots > 57:
+        positions[0, positions[0].argmin()] = -1  # an empty slot; nobody saw what was in it
+    near = (x.detach()[:, positions[0].clamp(min=0)].requires_grad_() for x in inputs[5:7])
+    ring = [*inputs[:5], *near, inputs[7]]
+    got, got_grads = run(whole, ring, window_positions=positions, **case.where())
+    wanted, wanted_grads = run(whole, inputs, **case.where())
+    assert error(got[0], wanted[0]) <= 1e-6
+    assert torch.equal(got[1], wanted[1])
+    for x, y in zip(got_grads[:5], wanted_grads[:5], strict=True):
+        assert error(x, y) <= 1e-6
+    for x, y in zip(got_grads[5:7], wanted_grads[5:7], strict=True):
+        assert error(x[:, positions[0] >= 0], y[:, positions[0][positions[0] >= 0]]) <= 1e-6
+
+
 def test_large_scores():
     """|s| near 1e4: one rounding of s moves a weight by no more than eps * |s|."""
     case = Case("large", tokens=300, head_dim=32, v_head_dim=32)

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from weft.ops.backend import FunctionBackend
-from weft.ops.masked_attention import at_least_float32
+from weft.ops.geometry import Queries, locate_queries
 from weft.ops.native import cpu_limits
 from weft.ops.native_sparse_attention.cpu_decode import decode_step
+from weft.ops.native_sparse_attention.cpu_gates import gated_sum
 from weft.ops.native_sparse_attention.cpu_scores import attend_and_choose
+from weft.ops.ranged_attention import ranged_attention
 from weft.ops.selected_attention import selected_attention
-from weft.ops.sliding_attention import sliding_attention
 
 
 def native_sparse_attention(
@@ -61,13 +62,31 @@ def native_sparse_attention(
         **where,
     )
     selected = selected_attention(q, k_sel, v_sel, chosen, select_block=select_block, **where)
-    sliding = sliding_attention(q, k_win, v_win, window=window, key_positions=window_positions, **where)
-
-    branches = [at_least_float32(branch) for branch in (compressed, selected, sliding)]
-    weights = gates.to(branches[0].dtype)[..., None]  # (B, Tq, H, 3, 1)
-    out = weights[:, :, :, 0] * branches[0] + weights[:, :, :, 1] * branches[1] + weights[:, :, :, 2] * branches[2]
-    out = out.to(q.dtype)
+    if window_positions is not None:
+        k_win, v_win, window_positions = _in_order(k_win, v_win, window_positions)
+    queries = locate_queries(
+        *q.shape[:2], query_offset=query_offset, kv_lengths=kv_lengths, cu_seqlens=cu_seqlens, device=q.device
+    )
+    sliding, _ = ranged_attention(q, k_win, v_win, _window(queries, window, window_positions), scale)
+    out = gated_sum(gates.float(), compressed, selected, sliding)
     return (out, chosen) if return_blocks else out
+
+
+def _in_order(k: Tensor, v: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys and values of a ring by their positions, which come last: empty slots, at -1, are first."""
+    positions, order = positions.sort(dim=1, stable=True)
+    slots = order[..., None, None]
+    return k.take_along_dim(slots, 1), v.take_along_dim(slots, 1), positions
+
+
+def _window(queries: Queries, window: int, positions: Tensor | None) -> Tensor:
+    """(4, B, Tq) int32, the keys in each query's window as `ranged_attention` takes them; `positions` ascend."""
+    first, end = (queries.positions - (window - 1)).clamp(min=0), queries.positions + 1
+    if positions is None:
+        first, end = queries.starts + first, queries.starts + end
+    else:
+        first, end = torch.searchsorted(positions, first), torch.searchsorted(positions, end)
+    return torch.stack([first, first, first, end]).to(torch.int32)
 
 
 def _differentiated(inputs: tuple[Tensor, ...]) -> bool:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from weft.ops.block_selection.cpu import visible_entries
-from weft.ops.compressed_attention.torch_ import _backward
 from weft.ops.native import call, pointer, threads, view, with_contiguous_rows
+from weft.ops.ranged_attention import _backward
 from weft.ops.tiled_attention import LOG2_E
 
 
@@ -25,10 +25,14 @@ def attend_and_choose(
     kv_lengths: Tensor | None,
     cu_seqlens: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """out and lse of `compressed_attention`, differentiable in both, and the lists of `block_selection`."""
+    """out and lse of `compressed_attention`, differentiable in both, and the lists of `block_selection`.
+
+    out is float32 whatever the inputs are: the backward pass needs it unrounded.
+    """
     offset, offsets = (0, query_offset) if isinstance(query_offset, Tensor) else (query_offset, None)
     sizes = (compress_block, compress_stride, select_block, num_selected)
-    return _forward(q, k_cmp, v_cmp, offsets, kv_lengths, cu_seqlens, offset, *sizes, scale)
+    out, lse, lists, _ = _forward(q, k_cmp, v_cmp, offsets, kv_lengths, cu_seqlens, offset, *sizes, scale)
+    return out, lse, lists
 
 
 @torch.library.custom_op("weft::cpu_compressed_choice", mutates_args=())
@@ -45,10 +49,11 @@ def _forward(
     select_block: int,
     num_selected: int,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Also the runs of entries that the queries see, for the backward pass."""
     where = (query_offsets, kv_lengths, cu_seqlens, query_offset)
     entries = visible_entries(q, k, *where, compress_block, compress_stride)
-    out = v.new_empty(*q.shape[:3], v.shape[3])
+    out = torch.empty(*q.shape[:3], v.shape[3])
     lse = torch.empty(q.shape[:3], dtype=torch.float32)
     lists = torch.empty(*q.shape[:2], k.shape[2], num_selected, dtype=torch.int32)
     call(
@@ -59,7 +64,7 @@ def _forward(
         scale * LOG2_E,
         threads(),
     )
-    return out, lse, lists
+    return out, lse, lists, entries.ranges
 
 
 @_forward.register_fake
@@ -76,21 +81,22 @@ def _(
     select_block: int,
     num_selected: int,
     scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    lists = q.new_empty(*q.shape[:2], k.shape[2], num_selected, dtype=torch.int32)
-    return v.new_empty(*q.shape[:3], v.shape[3]), q.new_empty(q.shape[:3], dtype=torch.float32), lists
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    B, Tq, H, _ = q.shape
+    out, lse = (q.new_empty(shape, dtype=torch.float32) for shape in ((B, Tq, H, v.shape[3]), (B, Tq, H)))
+    lists, ranges = (q.new_empty(shape, dtype=torch.int32) for shape in ((B, Tq, k.shape[2], num_selected), (4, B, Tq)))
+    return out, lse, lists, ranges
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    q, k, v, query_offsets, kv_lengths, cu_seqlens, query_offset, block, stride, _, _, scale = inputs
-    out, lse, lists = output
-    ctx.settings = query_offset, block, stride, scale
-    ctx.mark_non_differentiable(lists)
-    ctx.save_for_backward(q, k, v, out, lse, query_offsets, kv_lengths, cu_seqlens)
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+    q, k, v, *_, ctx.scale = inputs
+    out, lse, lists, ranges = output
+    ctx.mark_non_differentiable(lists, ranges)
+    ctx.save_for_backward(q, k, v, ranges, out, lse, out.new_empty(0))
 
 
-def _differentiate(ctx: Any, grad_out: Tensor, grad_lse: Tensor, _: Tensor | None) -> tuple[Tensor | None, ...]:
-    grads = _backward(grad_out, grad_lse, *ctx.saved_tensors, *ctx.settings)
+def _differentiate(ctx: Any, grad_out: Tensor, grad_lse: Tensor, *_: Tensor | None) -> tuple[Tensor | None, ...]:
+    grads = _backward(grad_out, grad_lse, *ctx.saved_tensors, ctx.scale)
     return (*grads, None, None, None, None, None, None, None, None, None)
 
 
