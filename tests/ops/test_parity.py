@@ -35,8 +35,8 @@ OPS: dict[str, dict[str, Any]] = {
 }
 
 
-def backends(op: str, dtype: torch.dtype) -> list[str]:
-    names = runnable(op, device=DEVICE, dtype=dtype, options=tuple({**OPS[op], "ring": False}.items()))
+def backends(op: str, dtype: torch.dtype, **limits: object) -> list[str]:
+    names = runnable(op, device=DEVICE, dtype=dtype, options=tuple({**OPS[op], "ring": False}.items()), **limits)
     return [name for name in names if name not in OWN_TESTS]
 
 
@@ -108,7 +108,13 @@ def largest_score(case: Case, spread: float) -> float:
 FLOATING = [op for op in OPS if op != "block_selection"]
 SINGLE = [(op, name, case) for op in FLOATING for name in backends(op, torch.float32) for case in ALL]
 CHOOSING = [(name, case) for name in backends("block_selection", torch.float32) for case in ALL]
-IN_HALF = [(op, name, d, case) for op in FLOATING for d in HALF for name in backends(op, d) for case in SOME]
+IN_HALF = [
+    (op, name, dtype, case)
+    for op in FLOATING
+    for dtype in HALF
+    for case in SOME
+    for name in backends(op, dtype, varlen=bool(case.documents))
+]
 
 
 @pytest.mark.parametrize("op, backend, case", SINGLE, ids=str)
