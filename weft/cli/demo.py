@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from weft.train.settings import read_settings
 
 PRESET = "nano-d4"
-DEFAULTS = {"out": "runs/demo", "train": {"steps": 260, "sample_every": 130, "checkpoint_every": 130}}
+DEFAULTS = {"out": "runs/demo", "train": {"steps": 180, "sample_every": 90, "checkpoint_every": 90}}
 
 
 def main(words: Sequence[str], *, prog: str) -> int:
