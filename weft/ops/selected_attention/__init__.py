@@ -6,10 +6,12 @@ from weft.ops.backend import AUTO, FunctionBackend, register, resolve
 from weft.ops.checks import attention_spec, check_block_indices, check_keys, check_positive, check_query
 from weft.ops.placement_checks import check_placement, check_token_length
 from weft.ops.selected_attention import reference
+from weft.ops.selected_attention.cpu import BACKEND as CPU
 from weft.ops.selected_attention.torch_ import BACKEND as TORCH
 
 __all__ = ["selected_attention"]
 
+register("selected_attention", CPU)
 register("selected_attention", TORCH)
 register("selected_attention", FunctionBackend("reference", reference.selected_attention))
 
