@@ -5,6 +5,7 @@
 // strips' sums are added in their order. Legend as in cpu_forward.cpp; P weights, S slopes of the loss by the scores.
 #include <cmath>
 
+#include "../native/include/pages.h"
 #include "../native/include/rows.h"
 #include "cpu_pack.h"
 #include "cpu_strips.h"
@@ -13,10 +14,7 @@
 namespace weft {
 namespace {
 
-#ifndef BATCH_ROWS
-#define BATCH_ROWS 48
-#endif
-constexpr int64_t BATCH = BATCH_ROWS;  // rows whose P and S are held at once, a multiple of BLOCK_ROWS
+constexpr int64_t BATCH = 48;  // rows whose P and S are held at once, a multiple of BLOCK_ROWS
 
 constexpr float ONES[BLOCK_ROWS] = {1, 1, 1, 1, 1, 1};
 
@@ -117,7 +115,7 @@ void attend(const Backward& call, Tile& tile, const Keys& keys, const int64_t* r
 // A block's keys against the rows of the queries that chose it.
 void meet(const Backward& call, Tile& tile, int64_t b, int64_t g, int64_t strip, int64_t t0, int64_t block,
           const int32_t* queries, int64_t count) {
-    const int64_t R = call.R, first = call.lists.firsts[block], last = call.lists.last(b, block);
+    const int64_t first = call.lists.firsts[block], last = call.lists.last(b, block);
     const int64_t* ends = call.lists.ends + b * call.lists.queries + t0;
     float* sums = call.strips.open(b, g, strip, block);
     for (int64_t chunk = first; chunk < last; chunk += CHUNK, sums += CHUNK * call.strips.stride) {
@@ -126,16 +124,11 @@ void meet(const Backward& call, Tile& tile, int64_t b, int64_t g, int64_t strip,
                         call.k_rows.at(b, g, chunk), sums, sums + call.k_stride};
         int64_t begin = 0;
         while (begin < count && ends[queries[begin]] <= chunk) ++begin;
-        const int64_t total = (count - begin) * R;
-        for (int64_t done = 0; done < total; done += BATCH) {
-            int64_t row[BATCH], visible[BATCH], most = 0;
-            const int64_t rows = total - done < BATCH ? total - done : BATCH;
-            for (int64_t i = 0; i < rows; ++i) {
-                const int64_t query = queries[begin + (done + i) / R], seen = ends[query] - chunk;
-                row[i] = query * R + (done + i) % R;
-                visible[i] = seen < width ? seen : width;
-                most = visible[i] > most ? visible[i] : most;
-            }
+        RowWalk walk(queries + begin, ends, call.R, chunk, width);
+        for (int64_t left = (count - begin) * call.R; left > 0; left -= BATCH) {
+            int64_t row[BATCH], visible[BATCH];
+            const int64_t rows = left < BATCH ? left : BATCH;
+            const int64_t most = walk.take(row, visible, rows);
             attend(call, tile, keys, row, visible, rows, most);
         }
     }
@@ -191,6 +184,12 @@ extern "C" int weft_selected_backward(const Tensor* grad_q, const Tensor* grad_k
                                       float scale, int64_t threads) {
     return guarded([&] {
         const int64_t G = lists->groups, R = q->size[2] / G, Dk = q->size[3], Dv = v->size[3], Tk = k->size[1];
+        const int64_t pairs = lists->batch * G, columns = lists->panels[lists->blocks];
+        prefer_large_pages(k_panels, 4 * pairs * Dk * columns);
+        prefer_large_pages(v_panels, 4 * pairs * Dv * columns);
+        prefer_large_pages(k_rows, 4 * pairs * Tk * whole_vectors(Dk));
+        prefer_large_pages(sums, 4 * pairs * num_strips * Tk * (whole_vectors(Dk) + whole_vectors(Dv)));
+        for (const Tensor* grad : {grad_q, grad_k, grad_v}) prefer_large_pages(grad->data, grad->bytes());
         const Panels columns_k(k_panels, *lists, Dk), columns_v(v_panels, *lists, Dv);
         const Rows rows{k_rows, G, Tk, whole_vectors(Dk)};
         const Strips strips(sums, *lists, num_strips, Tk, Dk, Dv);
@@ -199,7 +198,7 @@ extern "C" int weft_selected_backward(const Tensor* grad_q, const Tensor* grad_k
         const Backward call{*grad_q, *grad_out, *q,    *out, *residual, lse,        *lists,           columns_k, columns_v,
                             rows,    strips,    scale, R,    Dk,        Dv,         whole_vectors(Dk), whole_vectors(Dv)};
         const int64_t length = (lists->queries + num_strips - 1) / num_strips;
-        const int64_t most = backward_tile(R, Dk, Dv) < length ? backward_tile(R, Dk, Dv) : length;
+        const int64_t tile = tile_of(BACKWARD_BYTES, R, 2 * Dk + Dv), most = tile < length ? tile : length;
         Scratch<char> scratch((int)threads, Tile(Carver(nullptr), call, most).bytes);
         parallel_tasks(lists->batch * G * num_strips, (int)threads, [&](int64_t task, int thread) {
             const int64_t pair = task / num_strips, strip = task % num_strips, start = strip * length;

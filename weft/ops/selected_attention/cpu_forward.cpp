@@ -4,6 +4,7 @@
 // Legend: rows are the R heads of a query, side by side; Dk and Dv head dims; scores are to base 2.
 #include <cmath>
 
+#include "../native/include/pages.h"
 #include "../native/include/rows.h"
 #include "cpu_pack.h"
 #include "cpu_tiles.h"
@@ -27,6 +28,8 @@ struct Tile {
     Buckets buckets;
     float *queries, *sums, *peaks, *totals;  // (rows, Dk), (rows, Dv), (rows), (rows)
     float* weights;                          // (BLOCK_ROWS, CHUNK)
+    Ahead keys_ahead, values_ahead;          // the next block's
+    int64_t ahead = 0;                       // bytes of each to fetch with each few rows
 
     Tile(Carver memory, const Forward& call, int64_t tile)
         : buckets(memory, tile, call.lists.slots, call.lists.blocks),
@@ -80,7 +83,7 @@ void attend(const Forward& call, Tile& tile, const int64_t* row, const int64_t* 
 // A block's keys against the rows of the queries that chose it.
 void meet(const Forward& call, Tile& tile, int64_t b, int64_t g, int64_t t0, int64_t block, const int32_t* queries,
           int64_t count) {
-    const int64_t R = call.R, first = call.lists.firsts[block], last = call.lists.last(b, block);
+    const int64_t first = call.lists.firsts[block], last = call.lists.last(b, block);
     const int64_t* ends = call.lists.ends + b * call.lists.queries + t0;
     for (int64_t chunk = first; chunk < last; chunk += CHUNK) {
         const int64_t keys = last - chunk < CHUNK ? last - chunk : CHUNK;
@@ -88,18 +91,15 @@ void meet(const Forward& call, Tile& tile, int64_t b, int64_t g, int64_t t0, int
         const float* values = call.v.at(b, g, chunk);
         int64_t begin = 0;  // queries come in order: those before the chunk come first
         while (begin < count && ends[queries[begin]] <= chunk) ++begin;
-        const int64_t total = (count - begin) * R;
-        for (int64_t done = 0; done < total;) {
-            int64_t row[BLOCK_ROWS], visible[BLOCK_ROWS], most = 0;
-            const int rows = share(total - done);
-            for (int i = 0; i < rows; ++i) {
-                const int64_t query = queries[begin + (done + i) / R], seen = ends[query] - chunk;
-                row[i] = query * R + (done + i) % R;
-                visible[i] = seen < keys ? seen : keys;
-                most = visible[i] > most ? visible[i] : most;
-            }
+        RowWalk walk(queries + begin, ends, call.R, chunk, keys);
+        for (int64_t left = (count - begin) * call.R; left > 0;) {
+            int64_t row[BLOCK_ROWS], visible[BLOCK_ROWS];
+            const int rows = share(left);
+            const int64_t most = walk.take(row, visible, rows);
+            tile.keys_ahead.fetch(tile.ahead);
+            tile.values_ahead.fetch(tile.ahead);
             attend(call, tile, row, visible, rows, most, panel, values);
-            done += rows;
+            left -= rows;
         }
     }
 }
@@ -121,6 +121,14 @@ void finish(const Forward& call, const Tile& tile, int64_t b, int64_t g, int64_t
         }
 }
 
+// Lets the next block's keys and values come while `rows` rows meet the present one.
+void look_ahead(const Forward& call, Tile& tile, int64_t b, int64_t g, int64_t next, int64_t rows) {
+    const int64_t first = call.lists.firsts[next], keys = call.lists.last(b, next) - first;
+    tile.keys_ahead.point(call.k.block(b, g, next), 4 * keys * call.Dk);
+    tile.values_ahead.point(call.v.at(b, g, first), 4 * keys * call.v_stride);
+    tile.ahead = 4 * keys * (call.Dk > call.v_stride ? call.Dk : call.v_stride) / (rows / BLOCK_ROWS + 1) + 64;
+}
+
 void run_tile(const Forward& call, Tile& tile, int64_t b, int64_t g, int64_t t0, int64_t t1) {
     const int64_t rows = (t1 - t0) * call.R;
     read_rows(tile.queries, call.k_stride, call.q, b, g, call.R, t0, t1);
@@ -129,6 +137,7 @@ void run_tile(const Forward& call, Tile& tile, int64_t b, int64_t g, int64_t t0,
     for (int64_t i = 0; i < rows; ++i) tile.totals[i] = 0.0f;
     tile.buckets.sort(call.lists, b, g, t0, t1);
     tile.buckets.for_each([&](int64_t block, const int32_t* queries, int64_t count) {
+        look_ahead(call, tile, b, g, tile.buckets.next(block), count * call.R);
         meet(call, tile, b, g, t0, block, queries, count);
     });
     finish(call, tile, b, g, t0, t1);
@@ -146,15 +155,19 @@ extern "C" int weft_selected_forward(const Tensor* out, const Tensor* residual, 
                                      float* v_rows, float scale, int64_t threads) {
     return guarded([&] {
         const int64_t G = lists->groups, R = q->size[2] / G, Dk = q->size[3], Dv = v->size[3];
+        const int64_t pairs = lists->batch * G;
+        prefer_large_pages(k_panels, 4 * pairs * Dk * lists->panels[lists->blocks]);
+        prefer_large_pages(v_rows, 4 * pairs * v->size[1] * whole_vectors(Dv));
+        prefer_large_pages(out->data, out->bytes());
         const Panels panels(k_panels, *lists, Dk);
         const Rows rows{v_rows, G, v->size[1], whole_vectors(Dv)};
         pack({k, v, &panels, nullptr, nullptr, &rows, scale * LOG2_E}, *lists, (int)threads);
 
         const Forward call{*out, *residual, *q, lse, *lists, panels, rows, R, Dk, Dv, whole_vectors(Dk), rows.stride};
-        const Cut cut(lists->queries, forward_tile(R, Dk, Dv));
+        const Cut cut(lists->queries, tile_of(FORWARD_BYTES, R, Dk + Dv));
         const int64_t bytes = Tile(Carver(nullptr), call, cut.length).bytes;
         Scratch<char> scratch((int)threads, bytes);
-        parallel_tasks(lists->batch * G * cut.parts, (int)threads, [&](int64_t task, int thread) {
+        parallel_tasks(pairs * cut.parts, (int)threads, [&](int64_t task, int thread) {
             const int64_t pair = task / cut.parts, part = task % cut.parts;
             Tile tile(Carver(scratch[thread]), call, cut.length);
             run_tile(call, tile, pair / G, pair % G, cut.begin(part), cut.end(part));

@@ -20,26 +20,50 @@ struct Cut {
     int64_t end(int64_t part) const { return begin(part + 1) < total ? begin(part + 1) : total; }
 };
 
-// Queries of a tile whose rows of q and out take `bytes`.
+// Bytes of a tile's rows, measured: forward they share a second-level cache of 2 MiB with a few blocks; backward, where
+// a block brings five times the memory, more rows for each meeting are worth rows that come from the third level.
+constexpr int64_t FORWARD_BYTES = 1 << 20, BACKWARD_BYTES = 6 << 20;
+
+// Queries of a tile whose R rows each have `width` numbers.
 inline int64_t tile_of(int64_t bytes, int64_t R, int64_t width) {
     const int64_t queries = bytes / (4 * R * width);
     return queries > 1 ? queries : 1;
 }
-
-#ifndef FWD_TILE
-#define FWD_TILE 1024
-#endif
-#ifndef BWD_TILE
-#define BWD_TILE 6144
-#endif
-inline int64_t forward_tile(int64_t R, int64_t Dk, int64_t Dv) { return tile_of(FWD_TILE << 10, R, Dk + Dv); }
-inline int64_t backward_tile(int64_t R, int64_t Dk, int64_t Dv) { return tile_of(BWD_TILE << 10, R, 2 * Dk + Dv); }
 
 // Rows to take next of those that are left: BLOCK_ROWS, but the last two blocks share evenly.
 inline int share(int64_t left) {
     if (left >= 2 * BLOCK_ROWS) return BLOCK_ROWS;
     return (int)(left > BLOCK_ROWS ? (left + 1) / 2 : left);
 }
+
+// The rows of some queries of a tile, one after the other: the R rows of the first, those of the second, ...
+class RowWalk {
+   public:
+    RowWalk(const int32_t* queries, const int64_t* ends, int64_t R, int64_t first, int64_t keys)
+        : query_(queries), ends_(ends), R_(R), first_(first), keys_(keys) {}
+
+    // Takes `count` rows: their indices in the tile, and how many of `keys` keys from `first` on each sees. Gives the
+    // largest of these.
+    int64_t take(int64_t* row, int64_t* visible, int64_t count) {
+        int64_t most = 0;
+        for (int64_t i = 0; i < count; ++i) {
+            const int64_t query = *query_, seen = ends_[query] - first_;
+            row[i] = query * R_ + r_;
+            visible[i] = seen < keys_ ? seen : keys_;
+            most = visible[i] > most ? visible[i] : most;
+            if (++r_ == R_) {
+                r_ = 0;
+                ++query_;
+            }
+        }
+        return most;
+    }
+
+   private:
+    const int32_t* query_;
+    const int64_t* ends_;
+    int64_t R_, first_, keys_, r_ = 0;
+};
 
 // Scores past the visible ones become -inf.
 inline void hide(float* scores, int64_t visible, int vecs) {

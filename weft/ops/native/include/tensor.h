@@ -19,6 +19,9 @@ struct Tensor {
 
     int64_t offset(int64_t i, int64_t j, int64_t k) const { return i * stride[0] + j * stride[1] + k * stride[2]; }
 
+    // Of the numbers, for a tensor without gaps.
+    int64_t bytes() const { return (dtype == FLOAT32 ? 4 : 2) * size[0] * size[1] * size[2] * size[3]; }
+
     // Element 0 of the last dimension, for a float32 tensor.
     float* at(int64_t i, int64_t j, int64_t k) const { return static_cast<float*>(data) + offset(i, j, k); }
 

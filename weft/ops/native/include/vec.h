@@ -22,6 +22,11 @@ constexpr int LANES = 4;
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t ivec __attribute__((vector_size(4 * LANES)));  // also the type of a mask: all bits set where true
 
+template <int N>
+struct Lanes {
+    typedef float type __attribute__((vector_size(4 * N)));
+};
+
 typedef vec loose_vec __attribute__((aligned(4), may_alias));  // anywhere in memory
 
 inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p); }
@@ -72,19 +77,24 @@ inline vec max(vec x, vec y) {
 
 inline vec select(ivec mask, vec yes, vec no) { return mask ? yes : no; }
 
-inline float reduce_max(vec x) {
-    float most = x[0];
-    for (int i = 1; i < LANES; ++i) most = x[i] > most ? x[i] : most;
-    return most;
+// Combines all lanes by halves: the order is the same on every call. Through memcpy, compilers take half a register.
+template <int N, class Op>
+inline float fold(const typename Lanes<N>::type x, Op combine) {
+    if constexpr (N == 2) {
+        return combine(x[0], x[1]);
+    } else {
+        typename Lanes<N / 2>::type half[2];
+        std::memcpy(half, &x, sizeof x);
+        return fold<N / 2>(combine(half[0], half[1]), combine);
+    }
 }
 
-// Sums by halves: the order is the same on every call.
+inline float reduce_max(vec x) {
+    return fold<LANES>(x, [](auto a, auto b) { return a > b ? a : b; });
+}
+
 inline float reduce_add(vec x) {
-    float part[LANES];
-    store(part, x);
-    for (int half = LANES / 2; half; half /= 2)
-        for (int i = 0; i < half; ++i) part[i] += part[i + half];
-    return part[0];
+    return fold<LANES>(x, [](auto a, auto b) { return a + b; });
 }
 
 inline float dot(const float* x, const float* y, int64_t n) {
