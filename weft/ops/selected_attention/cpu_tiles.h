@@ -20,7 +20,7 @@ struct Cut {
     int64_t end(int64_t part) const { return begin(part + 1) < total ? begin(part + 1) : total; }
 };
 
-// Bytes of a tile's rows, measured: forward they share a second-level cache of 2 MiB with a few blocks; backward, where
+// Bytes of a tile's rows. Forward, measured: they share a second-level cache of 2 MiB with a few blocks; backward, where
 // a block brings five times the memory, more rows for each meeting are worth rows that come from the third level.
 constexpr int64_t FORWARD_BYTES = 1 << 20, BACKWARD_BYTES = 6 << 20;
 
