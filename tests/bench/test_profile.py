@@ -49,14 +49,14 @@ def test_failures_say_what_ran_instead():
 @pytest.mark.parametrize(
     "words, code",
     [
-        (["op", "full_attention", *TINY, "--expect", "sdpa", "--expect-kernel", "flash_attention"], 0),
+        (["op", "full_attention", *TINY, "--backend", "sdpa", "--expect", "sdpa", "--expect-kernel", "flash_attention"], 0),
         (["op", "full_attention", *TINY, "--backend", "torch", "--expect", "sdpa"], 3),
         (["op", "native_sparse_attention", *TINY, "--backward", "--expect-kernel", "cudnn"], 3),
         (["op", "block_selection", *TINY], 0),
         (["op", "selected_attention", *TINY, "--backward"], 0),
         (["op", "sliding_attention", *TINY], 0),
         (["op", "compressed_attention", *TINY, "--backward"], 0),
-        (["train", *STEP, "--attention", "full", "--expect", "sdpa"], 0),
+        (["train", *STEP, "--attention", "full", "--backend", "torch", "--expect", "torch"], 0),
         (["train", *STEP, "--backend", "torch", "--expect", "reference"], 3),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else str(value),
