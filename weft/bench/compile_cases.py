@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.ops.kernels import ranged
+from weft.ops.kernels import ranged, selected
 from weft.ops.kernels.ranged import Mask
 from weft.ops.kernels.selection import select
 from weft.ops.kernels.visibility import NO_WINDOW, Where
@@ -42,10 +42,18 @@ def _selection(dims: Dims, dtype: torch.dtype) -> None:
     select(q, k, lse, Where(), **sizes, scale=0.1)
 
 
+def _selected(dims: Dims, dtype: torch.dtype) -> None:
+    q, k, v = _qkv(dims, dtype, TOKENS, TOKENS)
+    lists = torch.empty(1, TOKENS, GROUPS, 16, dtype=torch.int32, device="meta")
+    out, lse = selected.forward(q, k, v, lists, Where(), 64, 0.1)
+    selected.backward(out, q, k, v, out, lse, lists, Where(), 64, 0.1)
+
+
 CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
     "full": _ranged(Mask(NO_WINDOW)),
     "window": _ranged(Mask(512, sinks=4)),
     "compressed": _ranged(Mask(NO_WINDOW, 0, 32, 16), keys=TOKENS // 16 - 1),
     "step": _ranged(Mask(NO_WINDOW), queries=1),
     "selection": _selection,
+    "selected": _selected,
 }

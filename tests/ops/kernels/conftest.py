@@ -14,7 +14,7 @@ import torch
 from weft.ops.kernels.support import INTERPRETER_VARIABLE
 
 ON_GPU = torch.cuda.is_available()
-KERNELS = ("ranged_forward", "ranged_backward", "selection")
+KERNELS = ("ranged_forward", "ranged_backward", "selection", "selected", "segments")
 
 if not ON_GPU:
     if "triton" in sys.modules:

@@ -94,6 +94,23 @@ def widths_of(head_dim: int) -> tuple[int, int]:
     return (first, second) if second < first else (2 * first, 0)
 
 
+def selected_candidates(
+    kind: Kind, device: torch.device, widths: int, dtype: torch.dtype, select_block: int
+) -> list[Config]:
+    """Configurations of selected attention: tiles of rows of one height, and no more keys at once than a block has."""
+    block = max(16, 1 << (select_block - 1).bit_length())
+    configs = candidates(kind, device, widths, dtype)
+    rows = min(64, configs[0].block_m)  # the united lists are of tiles of this height
+    if kind == "forward" and widths <= 384:
+        configs = [config._replace(num_warps=4) for config in configs]
+    return list(
+        dict.fromkeys(
+            config._replace(block_m=config.block_m if kind == "dkv" else rows, block_n=min(config.block_n, block, 64))
+            for config in configs
+        )
+    )
+
+
 def selection_candidates(device: torch.device, head_dim: int, dtype: torch.dtype) -> list[Config]:
     """Configurations of the choice of blocks: block_m queries meet block_n compressed keys at once."""
     platform = platform_of(device)

@@ -42,9 +42,9 @@ def forward(
     B, Tq, H, _ = q.shape
     Tk, G, Dv = v.shape[1:]
     q, k, v = (dense_rows(x) for x in (q, k, v))
-    shapes = _shapes(q, k, v)
+    shapes = shapes_of(q, k, v)
     ranges = _ranges(q, Tk, key_positions, where, mask)
-    configs = fit_rows(candidates("forward", q.device, _width(q, v), q.dtype), Tq * H // G)
+    configs = fit_rows(candidates("forward", q.device, width_of(q, v), q.dtype), Tq * H // G)
     splits = _forward_splits(B, G, Tq * H // G, Tk, mask, configs, num_processors(q.device))
     out = torch.empty(B, Tq, H, Dv, dtype=v.dtype, device=q.device)
     lse = torch.empty(B, Tq, H, dtype=torch.float32, device=q.device)
@@ -125,8 +125,8 @@ def backward(
         "scale": scale,
         "scale_log2": scale * LOG2_E,
     }
-    constants = {**_shapes(q, k, v), **_masking(mask, key_positions)}
-    width = _width(q, v)
+    constants = {**shapes_of(q, k, v), **_masking(mask, key_positions)}
+    width = width_of(q, v)
     run(
         Launch(
             ranged_dq,
@@ -185,11 +185,11 @@ def _ranges(q: Tensor, num_keys: int, key_positions: Tensor | None, where: Where
     )
 
 
-def _width(q: Tensor, v: Tensor) -> int:
+def width_of(q: Tensor, v: Tensor) -> int:
     return sum(widths_of(q.shape[3])) + max(16, 1 << (v.shape[3] - 1).bit_length())
 
 
-def _shapes(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Any]:
+def shapes_of(q: Tensor, k: Tensor, v: Tensor) -> dict[str, Any]:
     """Compile-time parameters that shapes and dtypes decide."""
     first, second = widths_of(q.shape[3])
     return {
@@ -211,21 +211,19 @@ def _places(q: Tensor, k: Tensor, v: Tensor, key_positions: Tensor | None) -> di
     """Strides and sizes, by parameter name."""
     return {
         "key_positions_ptr": key_positions,
-        "q_b": q.stride(0),
-        "q_t": q.stride(1),
-        "q_h": q.stride(2),
-        "k_b": k.stride(0),
-        "k_t": k.stride(1),
-        "k_g": k.stride(2),
-        "v_b": v.stride(0),
-        "v_t": v.stride(1),
-        "v_g": v.stride(2),
+        **strides_of(q, k, v),
         "p_b": 0 if key_positions is None else key_positions.stride(0),
         "B": q.shape[0],
         "Tq": q.shape[1],
         "Tk": k.shape[1],
         "H": q.shape[2],
     }
+
+
+def strides_of(q: Tensor, k: Tensor, v: Tensor) -> dict[str, int]:
+    """Strides of batch rows, tokens, and heads or groups, by parameter name."""
+    tensors = (("q", q, "h"), ("k", k, "g"), ("v", v, "g"))
+    return {f"{name}_{axis}": x.stride(dim) for name, x, head in tensors for dim, axis in enumerate(("b", "t", head))}
 
 
 def _key(q: Tensor, k: Tensor, mask: Mask) -> tuple[Any, ...]:

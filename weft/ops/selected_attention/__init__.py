@@ -8,9 +8,11 @@ from weft.ops.placement_checks import check_placement, check_token_length
 from weft.ops.selected_attention import reference
 from weft.ops.selected_attention.cpu import BACKEND as CPU
 from weft.ops.selected_attention.torch_ import BACKEND as TORCH
+from weft.ops.selected_attention.triton_ import BACKEND as TRITON
 
 __all__ = ["selected_attention"]
 
+register("selected_attention", TRITON)
 register("selected_attention", CPU)
 register("selected_attention", TORCH)
 register("selected_attention", FunctionBackend("reference", reference.selected_attention))
