@@ -1,7 +1,7 @@
 """Which queries chose a block: the lists turned round, by a counting sort, without waiting for the device.
 
-Legend: B batch, Tq queries, Tk keys, G groups, n blocks in a list, l' tokens in a block; a bucket is a block of one group of
-one batch row.
+Legend: B batch, Tq queries, Tk keys, G groups, n blocks in a list, l' tokens in a block; a bucket is a block of a group
+of a batch row.
 """
 
 from typing import NamedTuple

@@ -9,10 +9,12 @@ from weft.ops.checks import attention_spec, check_blocks, check_branches, check_
 from weft.ops.native_sparse_attention import reference
 from weft.ops.native_sparse_attention.cpu import BACKEND as CPU
 from weft.ops.native_sparse_attention.torch_ import BACKEND as TORCH
+from weft.ops.native_sparse_attention.triton_ import BACKEND as TRITON
 from weft.ops.placement_checks import check_compressed_length, check_key_positions, check_placement, check_token_length
 
 __all__ = ["native_sparse_attention"]
 
+register("native_sparse_attention", TRITON)
 register("native_sparse_attention", CPU)
 register("native_sparse_attention", TORCH)
 register("native_sparse_attention", FunctionBackend("reference", reference.native_sparse_attention))
