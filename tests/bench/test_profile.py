@@ -11,6 +11,7 @@ from weft.cli.main import main
 from weft.ops import backend, full_attention
 
 STEP = ["--length", "40", "--hidden-size", "128", "--layers", "1"]
+SDPA = ["--backend", "sdpa", "--expect", "sdpa"]
 TINY = ["--length", "60", "--heads", "4", "--groups", "2", "--head-dim", "16"]
 
 
@@ -49,7 +50,7 @@ def test_failures_say_what_ran_instead():
 @pytest.mark.parametrize(
     "words, code",
     [
-        (["op", "full_attention", *TINY, "--backend", "sdpa", "--expect", "sdpa", "--expect-kernel", "flash_attention"], 0),
+        (["op", "full_attention", *TINY, *SDPA, "--expect-kernel", "flash_attention"], 0),
         (["op", "full_attention", *TINY, "--backend", "torch", "--expect", "sdpa"], 3),
         (["op", "native_sparse_attention", *TINY, "--backward", "--expect-kernel", "cudnn"], 3),
         (["op", "block_selection", *TINY], 0),
