@@ -5,6 +5,8 @@ import os
 import pytest
 import torch
 
+import tests.interpreted  # noqa: F401  before any test can import Triton
+
 os.environ.setdefault("WEFT_TUNING", "off")  # the tests' choices must not depend on what this machine was tuned for
 
 

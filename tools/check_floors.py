@@ -18,6 +18,7 @@ FLOORS = {
     "_cache": 0,
     "ops": 1,
     "data": 1,
+    "cpp": 2,
     "attention": 2,
     "model": 3,
     "generate": 4,

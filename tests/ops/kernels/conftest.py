@@ -1,29 +1,13 @@
-"""Triton's kernels in its CPU interpreter, or, where there is a GPU, on it.
+"""Triton's kernels in its CPU interpreter, or, where there is a GPU, on it."""
 
-Triton decides when it is imported whether it interprets, so the kernels are imported here, before any test runs.
-"""
-
-import os
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
 import torch
 
+from tests.interpreted import ON_GPU
 from weft.ops.kernels.support import INTERPRETER_VARIABLE
-
-ON_GPU = torch.cuda.is_available()
-KERNELS = ("ranged_forward", "ranged_backward", "selection", "selected", "segments")
-
-if not ON_GPU:
-    if "triton" in sys.modules:
-        raise RuntimeError("triton was imported before tests/ops/kernels could switch its interpreter on")
-    os.environ[INTERPRETER_VARIABLE] = "1"
-    for name in KERNELS:
-        import_module(f"weft.ops.kernels.jit.{name}")
-    del os.environ[INTERPRETER_VARIABLE]
-    _interpreter = import_module("triton.runtime.interpreter")
 
 
 @pytest.fixture(params=["interpreter", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -44,6 +28,7 @@ def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 def _patch_modules_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The interpreter patches Triton's modules at each call of a helper; once a launch does, in half the time."""
     patched: set[str] = set()
+    _interpreter = import_module("triton.runtime.interpreter")
     function = _interpreter.InterpretedFunction
     patch, launch = _interpreter._patch_lang, function.run
 
