@@ -16,6 +16,7 @@ from tracked import ROOT, tracked
 FLOORS = {
     "_version": 0,
     "_cache": 0,
+    "_memory": 0,
     "ops": 1,
     "data": 1,
     "cpp": 2,

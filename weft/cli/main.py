@@ -31,6 +31,7 @@ import sys
 from collections.abc import Sequence
 
 from weft._cache import keep_compiler_caches
+from weft._memory import keep_freed_memory
 from weft._version import __version__
 from weft.cli import failures
 from weft.cli.parser import CommandParser, did_you_mean
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     keep_compiler_caches()
+    if argv is None:  # the process is ours alone
+        keep_freed_memory()
     show_traceback = failures.wants_traceback(words)
     try:
         code = _dispatch(words)
