@@ -16,8 +16,8 @@ help:  ## list the targets
 demo: .venv/.ready-train  ## install into .venv, train a small woven model on this machine, let it write (minutes)
 	@$(BIN)/weft demo $(ARGS)
 
-test: .venv/.ready-dev  ## install into .venv, run the whole test suite
-	@$(BIN)/pytest $(ARGS)
+test: .venv/.ready-dev  ## install into .venv, run the whole test suite, a process for each core
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
 
 check: .venv/.ready-dev  ## lint, format, types, file sizes, links, floors; no tests
 	@$(BIN)/ruff check .
