@@ -63,6 +63,7 @@ CASES = [
     Case("packed", tokens=300, documents=(3, 120, 1, 0, 7, 133, 36)),
     Case("packed-short", tokens=199, documents=(5, 13, 8, 20, 1, 40, 9, 33, 70)),
     Case("packed-long", tokens=700, documents=(10, 600, 90), head_dim=16, v_head_dim=16),
+    Case("packed-empty-first", tokens=205, documents=(0, 200, 0, 5)),
     Case("chunk", tokens=37, offset=101, keys=138),
     Case("chunk-into-space", tokens=37, offset=101, keys=200),
     Case("step", tokens=1, offset=149, keys=150, batch=2),

@@ -133,6 +133,8 @@ class Placement:
             return
         shared: tuple[int, int] | None = None
         for begin, end in self._documents():
+            if begin == end:
+                continue
             if shared is not None and (end - shared[0] > length or end - begin > sharing):
                 yield 0, *shared
                 shared = None
@@ -141,7 +143,7 @@ class Placement:
                 continue
             for first in range(begin + least, end, length):
                 yield 0, first, min(first + length, end)
-        if shared is not None and shared[1] > shared[0]:
+        if shared is not None:
             yield 0, *shared
 
     def _document(self, index: int) -> int:
