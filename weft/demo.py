@@ -131,7 +131,7 @@ def _facts(
     before = [0, *(row["tokens"] for row in rows[:-1])]
     in_steps = sum((row["tokens"] - count) / row["tokens_per_second"] for row, count in zip(rows, before, strict=True))
     return {
-        "machine": f"{start['processor'] or start['machine']}, {start['threads']} of {os.cpu_count()} threads",
+        "machine": f"{start['processor']}, {start['threads']} of {os.cpu_count()} threads",
         "versions": {name: start[name] for name in ("weft", "torch", "python")},
         "model": {"parameters": model.num_parameters(), "attention": " ".join(model.config.layer_names())},
         "training": {

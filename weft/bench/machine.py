@@ -4,12 +4,12 @@ import os
 import platform
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from weft._version import __version__
+from weft.ops import processor
 
 
 def describe_machine(device: str = "cpu") -> dict[str, Any]:
@@ -22,7 +22,7 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     described = {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "machine": f"{_processor()}, {torch.get_num_threads()} of {cores} threads",
+        "machine": f"{processor.name()}, {torch.get_num_threads()} of {cores} threads",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "memory_gib": _memory_gib(),
         "load_before": _load(),
@@ -45,15 +45,6 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _memory_gib() -> float | None:

@@ -18,11 +18,17 @@ def computes_bf16() -> bool:
 
 
 @cache
+def name() -> str:
+    """The processor's name for people, or the machine's kind where it has none."""
+    return _first_core().get("model name") or platform.processor() or platform.machine()
+
+
+@cache
 def fingerprint() -> str:
     """What decides the last bits of a library's products here: the processor's name, model and instructions."""
-    facts = {name: value for name, value in _first_core().items() if name in _KIND}
+    facts = {fact: value for fact, value in _first_core().items() if fact in _KIND}
     digest = hashlib.sha256(repr(sorted(facts.items())).encode()).hexdigest()[:8]
-    return f"{facts.get('model name', platform.machine())} ({digest})"
+    return f"{name()} ({digest})"
 
 
 def _first_core() -> dict[str, str]:
@@ -32,4 +38,4 @@ def _first_core() -> dict[str, str]:
     except OSError:
         return {}
     pairs = (line.partition(":") for line in text.split("\n\n")[0].splitlines())
-    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return {fact.strip().lower(): value.strip() for fact, _, value in pairs}

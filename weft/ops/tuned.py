@@ -7,7 +7,6 @@ another processor, instruction set or GPU has other thresholds, and then the ord
 
 import json
 import os
-import platform
 from dataclasses import asdict, dataclass, field, replace
 from math import log2
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 
 from weft._cache import cache_root
 from weft._version import __version__
+from weft.ops import processor
 from weft.ops.spec import Spec
 
 VARIABLE = "WEFT_TUNING"
@@ -147,7 +147,7 @@ def identity() -> dict[str, Any]:
     """What decides which backend is fastest."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
-        "processor": _processor(),
+        "processor": processor.name(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "gpu": gpu,
@@ -189,12 +189,3 @@ def _entry(content: dict[str, Any]) -> Entry:
     if not thresholds or thresholds[0].from_keys != 0:
         raise ValueError(f"the thresholds of {content['op']} must begin at 0")
     return Entry(**{**content, "thresholds": thresholds})
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from weft._version import __version__
+from weft.ops import processor
 from weft.train.folder import write_text
 from weft.train.precision import Precision
 
@@ -39,7 +40,7 @@ def describe_environment(device: torch.device, precision: Precision, backends: l
         "system": platform.platform(),
         "machine": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "processor": _processor(),
+        "processor": processor.name(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "precision": precision.name,
@@ -65,13 +66,3 @@ def record_start(path: Path, environment: Mapping[str, Any], step: int) -> None:
         starts = []  # the first start, or a file that somebody has edited
     starts.append({"after_step": step, **environment})
     write_text(path, json.dumps({"starts": starts}, indent=1) + "\n")
-
-
-def _processor() -> str:
-    """The processor's name for people."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0]} x {len(names)}" if names else platform.processor()

@@ -4,7 +4,7 @@ It is the folder `native` in Weft's cache folder (`weft/_cache.py`).
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from weft._cache import cache_root
@@ -36,10 +36,8 @@ def writable(folder: Path) -> Iterator[None]:
 def locked(path: Path) -> Iterator[None]:
     """Alone among the processes of this machine. Where files cannot be locked all go on: renaming is atomic anyway."""
     with path.open("a") as file:
-        try:
+        with suppress(ImportError, OSError):  # no such call on this system, or not on this file system
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX)
-        except (ImportError, OSError):  # no such call on this system, or not on this file system
-            pass
         yield

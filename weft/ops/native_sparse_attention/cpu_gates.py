@@ -8,16 +8,21 @@ from torch import Tensor
 from weft.ops.native import call, threads, view, with_contiguous_rows
 
 
-@torch.library.custom_op("weft::cpu_gated_sum", mutates_args=())
 def gated_sum(gates: Tensor, compressed: Tensor, selected: Tensor, sliding: Tensor) -> Tensor:
-    """gates (B, T, H, 3) float32, branches (B, T, H, Dv) float32 or bfloat16: their sum in the dtype of `selected`."""
+    """gates (B, T, H, 3), branches (B, T, H, Dv) float32 or bfloat16: their sum in the dtype of `selected`."""
+    return _forward(gates.float(), compressed, selected, sliding)
+
+
+@torch.library.custom_op("weft::cpu_gated_sum", mutates_args=())
+def _forward(gates: Tensor, compressed: Tensor, selected: Tensor, sliding: Tensor) -> Tensor:
+    """With gates in float32."""
     out = selected.new_empty(selected.shape)
     views = [view(with_contiguous_rows(x)) for x in (gates, compressed, selected, sliding)]
     call("weft_gated_sum", view(out), *views, threads())
     return out
 
 
-@gated_sum.register_fake
+@_forward.register_fake
 def _(gates: Tensor, compressed: Tensor, selected: Tensor, sliding: Tensor) -> Tensor:
     return selected.new_empty(selected.shape)
 
@@ -50,4 +55,4 @@ def _differentiate(ctx: Any, grad_out: Tensor) -> tuple[Tensor, ...]:
     return _backward(grad_out, *ctx.saved_tensors)
 
 
-gated_sum.register_autograd(_differentiate, setup_context=_save)
+_forward.register_autograd(_differentiate, setup_context=_save)

@@ -19,10 +19,14 @@ struct Lists {
     const int64_t* panels;  // (J + 1), where a block begins if each is filled up to whole vectors
     int64_t batch, queries, groups, slots, blocks;
 
-    // The block in a slot of a query's list, -1 if the query sees nothing of it.
+    // The block in a slot of a query's list, -1 if the query sees nothing of it or an earlier slot names it too.
     int64_t block(int64_t b, int64_t t, int64_t g, int64_t slot) const {
-        const int64_t query = b * queries + t, listed = chosen[(query * groups + g) * slots + slot];
+        const int64_t query = b * queries + t;
+        const int32_t* list = chosen + (query * groups + g) * slots;
+        const int32_t listed = list[slot];
         if (listed < 0) return -1;
+        for (int64_t earlier = slot; earlier-- > 0;)
+            if (list[earlier] == listed) return -1;
         const int64_t block = bases[query] + listed;
         return block < blocks && firsts[block] < ends[query] ? block : -1;
     }
