@@ -1,0 +1,77 @@
+"""Documents of small projects: nothing lost, nothing over the budget, order as in the files."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from weft.cpp.compilable import documents
+from weft.cpp.document import Document
+from weft.cpp.project import Project, SourceFile
+
+
+def project(**files: str) -> Project:
+    """Files by name, `_` standing for the dot."""
+    named = {name.replace("__", "/").replace("_", "."): text.encode() for name, text in files.items()}
+    return Project("p", tuple(SourceFile(path, named[path]) for path in sorted(named)))
+
+
+def made(of: Project, max_tokens: int, depth: int = 3) -> list[Document]:
+    return list(documents(of, max_tokens=max_tokens, count_tokens=len, cross_depth=depth))
+
+
+def uncovered(of: Project, made: list[Document]) -> Iterator[bytes]:
+    for file in of.files:
+        spans = sorted((span.start, span.end) for document in made for span in document.spans if span.path == file.path)
+        position = 0
+        for start, end in spans:
+            yield file.text[position:start]
+            position = max(position, end)
+        yield file.text[position:]
+
+
+HEADER = "#ifndef A_H\n#define A_H\nstruct A { int x; };\nint twice(int a);\n#endif\n"
+SOURCE = '#include "a.h"\n#include <vector>\nint twice(int a) { return a + a; }\nint four(A a) { return twice(a.x); }\n'
+
+
+def test_a_header_stands_in_place_of_its_include() -> None:
+    (document,) = made(project(a_h=HEADER, a_cc=SOURCE), 1000)
+    assert document.kind == "cluster"
+    assert document.text == SOURCE.replace('#include "a.h"\n', HEADER).encode()
+    assert document.paths == ("a.h", "a.cc")
+
+
+def test_at_depth_zero_each_file_stands_by_itself() -> None:
+    first, second = made(project(a_h=HEADER, a_cc=SOURCE), 1000, depth=0)
+    assert [first.kind, second.kind] == ["whole", "whole"]
+    assert first.text == SOURCE.encode()
+
+
+@pytest.mark.parametrize("budget", [64, 100, 200, 1000])
+def test_budget_is_kept_and_nothing_is_lost(budget: int) -> None:
+    long = SOURCE + "".join(f"int f{n}(int a) {{ return f{n - 1}(a) + {n}; }}\n" for n in range(1, 20))
+    of = project(a_h=HEADER, a_cc=long.replace("f0(", "four("))
+    found = made(of, budget)
+    assert max(document.n_tokens for document in found) <= budget
+    assert all(document.n_tokens == len(document.text) for document in found)
+    lost = [rest for rest in uncovered(of, found) if rest.strip() and rest.strip() != b'#include "a.h"']
+    assert lost == []
+
+
+def test_a_callee_of_another_document_leaves_its_prototype() -> None:
+    body = "".join(f"  a += {n};\n" for n in range(30))
+    of = project(a_cc=f"int f(int a) {{\n{body}  return a;\n}}\nint g(int a) {{\n{body}  return f(a);\n}}\n")
+    first, second = made(of, 400)
+    assert b"int f(int a) {" in first.text
+    assert second.text.startswith(b"int f(int a);\nint g(int a) {")
+
+
+def test_one_function_over_the_budget_is_marked() -> None:
+    body = "".join(f"  a += {n};\n" for n in range(30))
+    found = made(project(a_cc=f"int f(int a) {{\n{body}  return a;\n}}\n"), 100)
+    assert all(document.oversize for document in found)
+    assert b"".join(document.text for document in found) == f"int f(int a) {{\n{body}  return a;\n}}\n".encode()
+
+
+def test_too_small_a_budget_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_tokens = 8 has no room"):
+        made(project(a_cc="int x;"), 8)

@@ -1,0 +1,79 @@
+"""Whether two files may follow each other in one text though neither includes the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..index import FileFacts
+from ..items import Item
+from ..symbols import defined_names, identifiers
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a file may clash with."""
+
+    solid: frozenset[bytes]
+    """Names that a text may define once: types, variables, functions with bodies, tests."""
+
+    macros: frozenset[bytes]
+    uses: frozenset[bytes]
+    open_namespaces: bool
+    """It has using-directives at its top, which later text would see too."""
+
+    early_macros: bool
+    """It defines macros before its last include, perhaps to steer what it includes."""
+
+    guarded: bool
+    guard: bytes = b""
+
+    def gets_along(self, other: Names) -> bool:
+        """Whether this file may stand after the other one."""
+        if other.open_namespaces or (self.early_macros and not self.guarded):
+            return False
+        if self.macros & other.macros or (self.solid & other.solid and not (self.guarded and other.guarded)):
+            return False
+        return not (self.uses & (other.macros - {other.guard})) and not (other.uses & (self.macros - {self.guard}))
+
+
+def names_of(facts: FileFacts) -> Names:
+    """The names of a file."""
+    solid: set[bytes] = set()
+    macros: set[bytes] = set()
+    for item in facts.items:
+        _collect(item, facts.text, solid, macros)
+    top = facts.top_items
+    includes = [position for position, item in enumerate(top) if item.kind == "include"]
+    defining = [position for position, item in enumerate(top) if item.kind == "macro"]
+    group = facts.guard_item
+    guard = b""
+    if group is not None:
+        guard = next(child.name.encode() for child in group.children if child.kind == "macro")
+        defining = defining[1:]
+    return Names(
+        frozenset(solid),
+        frozenset(macros),
+        facts.uses,
+        open_namespaces=any(item.kind == "using" and not item.name for item in top),
+        early_macros=bool(includes and defining and defining[0] < includes[-1]),
+        guarded=facts.guard is not None and not facts.is_source,
+        guard=guard,
+    )
+
+
+def _collect(item: Item, text: bytes, solid: set[bytes], macros: set[bytes]) -> None:
+    if item.kind == "macro":
+        macros.add(item.name.encode())
+    elif item.inner >= 0 and item.kind != "type":
+        for child in item.children:
+            _collect(child, text, solid, macros)
+    elif item.kind in ("type", "enum", "alias", "variable"):
+        solid |= defined_names(item, text)
+    elif item.kind == "function":
+        names = defined_names(item, text)
+        solid |= {name for name in names if not name.startswith(b"operator")}
+        if not names:  # TEST(A, B): its arguments make the name
+            head = text[item.head : item.body if item.body >= 0 else item.end]
+            solid.add(b" ".join(sorted(identifiers(head))))
+    elif item.kind == "invocation":
+        solid.add(b" ".join(sorted(identifiers(text[item.head : item.end]))))

@@ -1,0 +1,71 @@
+"""All documents of a project."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+
+from ..document import Document
+from ..index import ProjectIndex
+from ..project import Project
+from .clusters import Ledger, Room, names
+from .cuts import Cutter
+
+_WRITTEN_PER_DISTINCT = 1.85
+"""Tokens written for each distinct one, at most, where headers are pasted."""
+
+
+def documents(
+    project: Project, *, max_tokens: int, count_tokens: Callable[[bytes], int], cross_depth: int = 3
+) -> Iterator[Document]:
+    """A project's documents, in an order that depends on its files alone.
+
+    A file that fits stands whole, with the headers that it uses in the places of their includes and with further files
+    while there is room (`cluster`); a larger one is cut between its declarations, each document with the declarations
+    that it needs. Nothing is read but `project`.
+
+    Args:
+        project: Its files, sorted by path.
+        max_tokens: Of a document, never exceeded.
+        count_tokens: The tokenizer's count for a text.
+        cross_depth: Includes followed from a file to the headers that stand in its document; 0: each file by itself.
+
+    Raises:
+        ValueError: `max_tokens` is below 64.
+    """
+    if max_tokens < 64:
+        raise ValueError(f"max_tokens = {max_tokens} has no room for code; expected at least 64")
+    index = ProjectIndex(project)
+    size = functools.cache(lambda path: count_tokens(index.facts[path].text))
+    cutter = Cutter(index, max_tokens, count_tokens)
+    ledger = Ledger(_WRITTEN_PER_DISTINCT)
+    known = names(index)
+    waiting = _order(index)
+    for position, path in enumerate(waiting):
+        if path in ledger.covered or not index.facts[path].text.strip():
+            continue
+        if size(path) > max_tokens:
+            ledger.covered.add(path)
+            for document in cutter.documents(path):
+                ledger.written += document.n_tokens
+                yield document
+            ledger.distinct += size(path)
+            continue
+        room = Room(index, size, max_tokens, cross_depth, ledger)
+        room.add(path, 0)
+        room.roots.append(path)
+        if cross_depth > 0:
+            room.fill()
+            room.extend(waiting[position + 1 :], known)
+        document = room.document(count_tokens)
+        ledger.written += room.tokens
+        ledger.distinct += room.tokens - room.again
+        ledger.covered |= room.members.keys()
+        yield document
+
+
+def _order(index: ProjectIndex) -> list[str]:
+    """Files that begin documents: sources by path, then headers, those that include before those that are included."""
+    emitted = [path for path in index.order if index.facts[path].file.emitted]
+    sources = sorted(path for path in emitted if index.facts[path].is_source)
+    return sources + [path for path in reversed(emitted) if not index.facts[path].is_source]

@@ -1,0 +1,212 @@
+"""A file's leaves: the pieces of which its cut documents are made."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..index import FileFacts
+from ..items import Item
+from ..symbols import defined_names, identifiers, stand_in
+
+_WHOLE_GROUP = 1500
+"""Bytes: an `#if` group up to this long stays in one piece."""
+
+_SPECIALISES = re.compile(rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s[^{;:]*<")
+_VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
+_STICKY = ("branch", "access", "marker", "pragma", "friend")
+
+
+@dataclass(slots=True, eq=False)
+class Scope:
+    """A namespace, `extern "C"`, `#if` group or large class whose items are leaves."""
+
+    item: Item
+    parent: Scope | None
+    tokens: int
+    """Of its opening and closing."""
+
+    uses: frozenset[bytes]
+    """Names in its opening, and in the `#elif` lines of a group."""
+
+    sticky: list[Leaf] = field(default_factory=list)
+    """Leaves that stand wherever the scope stands."""
+
+
+@dataclass(eq=False)
+class Leaf:
+    """An item that documents take whole, or by its stand-in."""
+
+    place: int
+    """Among the file's leaves; they are in its order."""
+
+    item: Item
+    text: bytes
+    scope: Scope | None
+    defines: frozenset[bytes]
+    sticky: bool
+    facts: FileFacts
+    count: Callable[[bytes], int]
+
+    @functools.cached_property
+    def tokens(self) -> int:
+        return self.count(self.text) if self.text else 0
+
+    @functools.cached_property
+    def uses(self) -> frozenset[bytes]:
+        return frozenset(identifiers(self.text))
+
+    @functools.cached_property
+    def short(self) -> bytes | None:
+        """What may stand in for it; None if nothing shorter does."""
+        return stand_in(self.item, self.facts.text) if self.text else None
+
+    @functools.cached_property
+    def short_tokens(self) -> int:
+        return self.tokens if self.short is None else self.count(self.short)
+
+    @functools.cached_property
+    def short_uses(self) -> frozenset[bytes]:
+        return self.uses if self.short is None else frozenset(identifiers(self.short))
+
+
+@dataclass
+class Leaves:
+    """Of one file."""
+
+    facts: FileFacts
+    all: list[Leaf]
+    sticky: list[Leaf]
+    """Those at the top of the file."""
+
+    definers: dict[bytes, list[int]]
+    """Name -> places of the leaves that define it."""
+
+    tied: list[tuple[Leaf, frozenset[bytes]]] = field(default_factory=list)
+    """Operators, specialisations and deduction guides, which no name leads to, with the file's types they are about;
+    virtual members of an opened class with that class."""
+
+
+def leaves_of(
+    facts: FileFacts, count: Callable[[bytes], int], *, largest: int, late: Callable[[Item], frozenset[bytes] | None]
+) -> Leaves:
+    """The leaves of a file.
+
+    Args:
+        facts: Of the file.
+        count: Tokens of a text.
+        largest: Tokens; a class above it is opened, so that documents can hold a part of its members.
+        late: For an include line after the first declaration: the names that it brings, None if it just stays.
+    """
+    return _Builder(facts, count, largest, late).build()
+
+
+class _Builder:
+    def __init__(
+        self,
+        facts: FileFacts,
+        count: Callable[[bytes], int],
+        largest: int,
+        late: Callable[[Item], frozenset[bytes] | None],
+    ) -> None:
+        self._facts, self._count, self._largest, self._late = facts, count, largest, late
+        self._leaves: list[Leaf] = []
+        self._top: list[Leaf] = []
+        self._in_code = False
+
+    def build(self) -> Leaves:
+        for item in self._facts.items:
+            self._visit(item, None)
+        definers: dict[bytes, list[int]] = {}
+        for leaf in self._leaves:
+            for name in leaf.defines:
+                definers.setdefault(name, []).append(leaf.place)
+        types = {
+            name for leaf in self._leaves if leaf.item.kind in ("type", "enum", "forward") for name in leaf.defines
+        }
+        tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types))]
+        return Leaves(self._facts, self._leaves, self._top, definers, tied)
+
+    def _visit(self, item: Item, scope: Scope | None) -> None:
+        text = self._facts.text[item.start : item.end]
+        if not self._opens(item, text):
+            self._leaf(item, scope, text)
+            return
+        opening = self._facts.text[item.head : item.inner]
+        branches = b"".join(
+            self._facts.text[child.head : child.end] for child in item.children if child.kind == "branch"
+        )
+        tokens = self._count(self._facts.text[item.start : item.inner]) + self._count(
+            self._facts.text[item.tail : item.end] or b"\n"
+        )
+        inside = Scope(item, scope, tokens, frozenset(identifiers(opening + branches)))
+        if item.kind in ("namespace", "type") and item.name:
+            self._shell(item, inside)
+        for child in item.children:
+            self._visit(child, inside)
+
+    def _opens(self, item: Item, text: bytes) -> bool:
+        if item.inner < 0 or not item.children:
+            return False
+        if item.kind in ("namespace", "linkage") or item is self._facts.guard_item:
+            return True
+        if item.kind == "conditional":
+            return len(text) > _WHOLE_GROUP and not _is_prelude(item)
+        return item.kind == "type" and len(text) > self._largest and self._count(text) > self._largest
+
+    def _shell(self, item: Item, scope: Scope) -> None:
+        """A leaf without text: who uses the scope's name needs the scope."""
+        shell = Item(item.inner, item.inner, "forward", item.name, item.inner)
+        name = frozenset({item.name.rpartition("::")[2].encode()})
+        self._leaves.append(Leaf(len(self._leaves), shell, b"", scope, name, False, self._facts, self._count))
+
+    def _leaf(self, item: Item, scope: Scope | None, text: bytes) -> None:
+        defines = defined_names(item, self._facts.text)
+        if scope is not None and scope.item.kind == "type" and item.name.lstrip("~") == scope.item.name:
+            defines.add(scope.item.name.encode())  # a constructor, whatever its case, or the destructor
+        sticky = item.kind in _STICKY or (item.kind == "using" and not item.name)
+        sticky = sticky or (
+            item.kind == "invocation" and scope is not None and scope.item.kind == "type" and len(text) < 200
+        )
+        if item.kind == "include" or (item.kind == "conditional" and _is_prelude(item)):
+            brought = self._late(item) if self._in_code and item.kind == "include" else None
+            sticky = brought is None
+            defines = defines if brought is None else set(brought)
+        elif item.kind not in ("macro", "pragma", "comment", "directive", "marker", "branch", "conditional", "forward"):
+            self._in_code = True
+        leaf = Leaf(len(self._leaves), item, text, scope, frozenset(defines), sticky, self._facts, self._count)
+        self._leaves.append(leaf)
+        if sticky:
+            (self._top if scope is None or scope.item is self._facts.guard_item else scope.sticky).append(leaf)
+
+
+def _about(leaf: Leaf, types: set[bytes]) -> frozenset[bytes]:
+    """Types that, once all are there, bring this leaf with them; empty where there is no such tie."""
+    scope = leaf.scope
+    if scope is not None and scope.item.kind == "type":
+        head = leaf.text[leaf.item.head - leaf.item.start : leaf.item.body - leaf.item.start]
+        return frozenset({scope.item.name.rpartition("::")[2].encode()}) if _VIRTUAL.search(head) else frozenset()
+    return frozenset(_head_names(leaf) & types) if _is_tied(leaf) else frozenset()
+
+
+def _is_tied(leaf: Leaf) -> bool:
+    if leaf.item.kind in ("function", "prototype") and any(name.startswith(b"operator") for name in leaf.defines):
+        return True
+    if leaf.item.kind == "prototype" and b"->" in leaf.text and leaf.item.name[:1].isupper():
+        return True
+    head = leaf.text[leaf.item.head - leaf.item.start :][:400]
+    return leaf.item.kind == "type" and _SPECIALISES.match(head) is not None
+
+
+def _head_names(leaf: Leaf) -> frozenset[bytes]:
+    item = leaf.item
+    end = item.body if item.body >= 0 else item.end
+    return frozenset(identifiers(leaf.facts.text[item.head : end]))
+
+
+def _is_prelude(item: Item) -> bool:
+    """A group of nothing but directives that includes something."""
+    kinds = {inner.kind for child in item.children for inner in child.leaves()}
+    return "include" in kinds and kinds <= {"include", "macro", "pragma", "directive", "branch", "comment"}

@@ -1,0 +1,7 @@
+"""What a project's files hold and include."""
+
+from .facts import FileFacts, Include, file_facts
+from .includes import IncludeIndex
+from .project_index import ProjectIndex
+
+__all__ = ["FileFacts", "Include", "IncludeIndex", "ProjectIndex", "file_facts"]

@@ -1,0 +1,86 @@
+"""A project's files with their include graph."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable
+
+from ..project import Project
+from .facts import FileFacts
+from .includes import IncludeIndex
+
+_DEFINE = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+(\w+)(?:\([^)\n]*\))?((?:[^\n\\]|\\\r?\n|\\.)*)", re.MULTILINE)
+
+
+class ProjectIndex:
+    """Facts of all files, and who includes whom.
+
+    Args:
+        project: With its files.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.markers = scope_macros(file.text for file in project.files)
+        self.facts = {file.path: FileFacts(file, self.markers) for file in project.files}
+        self._includes = IncludeIndex(self.facts)
+        self._reach: dict[str, frozenset[str]] = {}
+
+    @functools.cached_property
+    def targets(self) -> dict[str, list[str | None]]:
+        """Path -> the project's file that each of its includes means, parallel to `FileFacts.includes`."""
+        return {
+            path: [self._includes.resolve(path, line.target, quoted=line.quoted) for line in facts.includes]
+            for path, facts in self.facts.items()
+        }
+
+    def direct(self, path: str) -> list[str]:
+        """Files of the project that it includes, each once, in the order of its lines."""
+        return list(dict.fromkeys(target for target in self.targets[path] if target is not None))
+
+    def reach(self, path: str) -> frozenset[str]:
+        """Itself and all files of the project that an include of it may bring in."""
+        if path not in self._reach:
+            seen = {path}
+            waiting = [path]
+            while waiting:
+                for target in self.direct(waiting.pop()):
+                    if target not in seen:
+                        seen.add(target)
+                        waiting.append(target)
+            self._reach[path] = frozenset(seen)
+        return self._reach[path]
+
+    @functools.cached_property
+    def order(self) -> list[str]:
+        """All paths, each after the files that it includes where no cycle forbids it; ties by path."""
+        placed: dict[str, None] = {}
+        for root in self.facts:
+            stack = [(root, iter(self.direct(root)))]
+            entered = {root}
+            while stack:
+                path, pending = stack[-1]
+                if path in placed:
+                    stack.pop()
+                    continue
+                following = next((other for other in pending if other not in placed and other not in entered), None)
+                if following is None:
+                    placed[path] = None
+                    stack.pop()
+                else:
+                    entered.add(following)
+                    stack.append((following, iter(self.direct(following))))
+        return list(placed)
+
+
+def scope_macros(texts: Iterable[bytes]) -> frozenset[str]:
+    """Macros whose bodies open or close a brace that they do not close or open."""
+    names = set()
+    for text in texts:
+        if b"#" not in text:
+            continue
+        for name, body in _DEFINE.findall(text):
+            if (b"{" in body or b"}" in body) and body.count(b"{") != body.count(b"}"):
+                names.add(name.decode())
+    return frozenset(names)

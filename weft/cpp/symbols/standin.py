@@ -1,0 +1,122 @@
+"""What stands in for a definition where its body has no room: a prototype, a class with prototypes."""
+
+from __future__ import annotations
+
+import re
+
+from ..items import Item
+
+_TRIVIA = re.compile(rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
+_NEEDS_BODY = re.compile(rb"(?i:constexpr|consteval)|\btry\s*$")
+_DEDUCED = re.compile(rb"\bauto\b|\bdecltype\s*\(\s*auto\s*\)")
+_MACRO_HEAD = re.compile(rb"\s*\w+\s*\([^()]*\)\s*$")
+_COMMENT_OR_CONSTANT = re.compile(
+    rb"(//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?(?:\*/|\Z))"
+    rb'|(?:u8|[uUL])?R"[^()\\\s]{0,16}\([\s\S]*?\)[^()\\\s"]{0,16}"'
+    rb'|"(?:[^"\\\n]|\\[\s\S])*"?|\d[\w.]*(?:\'[\w.]+)*|\'(?:[^\'\\\n]|\\[\s\S])*\'?'
+)
+_EMPTY_LINES = re.compile(rb"(?<!\\)\n(?:[ \t\r]*\n)+")
+_WORTH_IT = 16
+"""Bytes that a stand-in has to save."""
+
+_LONG_TABLE = 600
+"""Bytes: a shorter variable stands as it is."""
+
+_INITIALISED = re.compile(rb"[\w\s:<>,*]*\w\s*(?:\[[^\]]*\]\s*)*=?\s*\{")
+_MARKS = re.compile(
+    rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\"(?:[^\"\\\n]|\\.)*\"|\d[\w.]*(?:'[\w.]+)*|'(?:[^'\\\n]|\\.)*'|([{}(),])"
+)
+_DIRECTIVE = re.compile(rb"^[ \t]*#", re.MULTILINE)
+
+
+def stand_in(item: Item, text: bytes) -> bytes | None:
+    """The item without the bodies of its functions; None where nothing shorter would still compile.
+
+    Kept are bodies whose absence the language forbids (constexpr, a deduced return type) and those of functions that a
+    macro opens. Comments before the item are left out.
+    """
+    short: bytes | None = None
+    if item.kind == "function" and not _MACRO_HEAD.match(text, item.head, max(item.body, item.head)):
+        short = prototype(item, text)
+    elif item.kind == "variable":
+        short = excerpt(item, text)
+    elif item.kind == "type" and item.inner >= 0:
+        members = (_member(child, text) for child in item.children)
+        short = b"".join([text[item.head : item.inner], *members, text[item.tail : item.end]])
+    whole = text[item.start : item.end]
+    short = without_comments(text[item.head : item.end] if short is None else short)
+    return short if len(short) + _WORTH_IT < len(whole) else None
+
+
+def without_comments(text: bytes) -> bytes:
+    """The same code; a comment is one blank, lines that hold nothing else are gone."""
+    return _EMPTY_LINES.sub(b"\n", _COMMENT_OR_CONSTANT.sub(lambda found: b" " if found[1] else found[0], text))
+
+
+def _member(item: Item, text: bytes) -> bytes:
+    if item.kind == "comment":
+        return b""
+    if item.kind == "conditional":
+        inside = b"".join(_member(child, text) for child in item.children)
+        return text[item.head : item.inner] + inside + text[item.tail : item.end]
+    if item.kind == "branch" or item.kind == "access":
+        return text[_line_start(text, item) : item.end]
+    start = _line_start(text, item)
+    if item.kind == "function":
+        short = prototype(item, text)
+        return text[start : item.end] if short is None else text[start : item.head] + short
+    if item.kind == "type" and item.inner >= 0:
+        inside = b"".join(_member(child, text) for child in item.children)
+        return text[start : item.inner] + inside + text[item.tail : item.end]
+    return text[start : item.end]
+
+
+def _line_start(text: bytes, item: Item) -> int:
+    """The start of the item's indentation, comments before it not included."""
+    start = text.rfind(b"\n", 0, item.head) + 1
+    return start if start >= item.start and not text[start : item.head].strip() else item.head
+
+
+def prototype(item: Item, text: bytes) -> bytes | None:
+    """The function's declaration up to its body, with a semicolon; None where it needs the body."""
+    if item.body < 0:
+        return None
+    head = text[item.head : item.body]
+    plain = _TRIVIA.sub(lambda found: b" " * len(found[0]), head)
+    if _DIRECTIVE.search(plain) or _NEEDS_BODY.search(plain) or (_DEDUCED.search(plain) and b"->" not in plain):
+        return None
+    return head[: member_initialisers(plain)].rstrip() + b";\n"
+
+
+def excerpt(item: Item, text: bytes) -> bytes | None:
+    """A long initialised table with its first entries only; None for anything else."""
+    if item.end - item.head < _LONG_TABLE:
+        return None
+    found = _INITIALISED.match(text, item.head, item.end)
+    if found is None:
+        return None
+    for at_depth in (1, 2):
+        depth = 0
+        for mark in _MARKS.finditer(text, found.end() - 1, item.end):
+            if mark[1] in (b"{", b"("):
+                depth += 1
+            elif mark[1] in (b"}", b")"):
+                depth -= 1
+            elif mark[1] == b"," and depth == at_depth:
+                return text[item.head : mark.start()] + b" " + b"}" * at_depth + b";\n"
+    return None
+
+
+def member_initialisers(plain: bytes) -> int:
+    """Where a constructor's list of initialisers begins, else the length."""
+    depth = 0
+    called = False
+    for found in re.finditer(rb"::|[():]", plain):
+        if found[0] == b"(":
+            depth += 1
+        elif found[0] == b")":
+            depth -= 1
+            called = True
+        elif found[0] == b":" and called and depth == 0:
+            return found.start()
+    return len(plain)
