@@ -2,9 +2,9 @@
 
     python benchmarks/cpp_projects.py FOLDER                     the trees of the benchmark
     python benchmarks/cpp_projects.py FOLDER --only re2 fmt      these alone
-    python benchmarks/cpp_projects.py FOLDER --set unseen        trees that nobody looked at while the builder was made
+    python benchmarks/cpp_projects.py FOLDER --set unseen        trees not looked at while the builder was made
 
-FOLDER/NAME is the tree as its upstream laid it out (no Debian patches), FOLDER/projects.json says which version each is,
+FOLDER/NAME is the tree as its upstream laid it out (no Debian patches), FOLDER/projects.json has the version of each,
 FOLDER/.sysroot holds the headers that some of them need of others. A tree that is there already is not fetched again.
 """
 
@@ -80,7 +80,7 @@ SYSROOT = (
 
 
 class Apt:
-    """apt with lists, sources and cache of its own below `folder`, so that the machine's are neither needed nor touched."""
+    """apt with lists, sources and cache of its own below `folder`; the machine's are not touched."""
 
     def __init__(self, folder: Path) -> None:
         parts = folder / "sources"
