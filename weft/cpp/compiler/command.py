@@ -16,6 +16,7 @@ _QUICK = ("-fsyntax-only", "-w", "-fmax-errors=1", "-fdiagnostics-color=never", 
 """No code is made, nothing is said but the first error."""
 
 _ERROR = re.compile(r"^(?:.*?:)?(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", re.MULTILINE)
+_NO_ANSWER = re.compile(r"out of memory|memory exhausted|bad_alloc|internal compiler error|Killed|fatal signal")
 _MESSAGE_BYTES = 300
 
 
@@ -107,10 +108,10 @@ def _verdict(code: int, said: str) -> Verdict:
     found = _ERROR.search(said)
     if found is None:
         lines = said.strip().splitlines() or ["nothing"]
-        if re.search(r"memory exhausted|bad_alloc|internal compiler error|Killed|fatal signal", said) or code < 0:
+        if _NO_ANSWER.search(said) or code < 0:
             return Verdict(None, lines[-1][:_MESSAGE_BYTES])
         return Verdict(False, lines[0][:_MESSAGE_BYTES])
-    if "out of memory" in found[2] or "memory exhausted" in found[2]:
+    if _NO_ANSWER.search(found[2]):
         return Verdict(None, found[2][:_MESSAGE_BYTES])
     return Verdict(False, found[2][:_MESSAGE_BYTES], int(found[1]))
 
