@@ -113,7 +113,7 @@ class _Reader:
         target = cursor.referenced
         if target is None or target.kind not in self._kinds.declarations:
             return
-        if self.path_of(target) is None or _is_local(target, self._kinds):
+        if self.path_of(target) is None or _is_local(target, self._kinds) or _is_implicit(target, self._kinds):
             return
         template = self._kinds.template_of(target)
         usr = (template or target).get_usr()
@@ -175,6 +175,13 @@ def _is_local(cursor: Any, kinds: _Kinds) -> bool:
     """True for what is declared inside a function."""
     parent = cursor.semantic_parent
     return parent is not None and parent.kind in kinds.bodies
+
+
+def _is_implicit(cursor: Any, kinds: _Kinds) -> bool:
+    """True for a constructor or assignment that nobody wrote: it claims to stand where its class's name does."""
+    if cursor.kind not in kinds.bodies or cursor.semantic_parent is None:
+        return False
+    return cursor.location.offset == cursor.semantic_parent.location.offset and cursor.location.offset > 0
 
 
 def qualified(cursor: Any) -> str:
