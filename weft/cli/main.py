@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "inspect": ("weft.cli.inspect", "draw which blocks each token of a prompt chose to read"),
     "model": ("weft.cli.model", "describe a preset: layers, parameters, cache, FLOPs, reads"),
     "data": ("weft.cli.data", "look at a data source, train a tokenizer"),
+    "cpp": ("weft.cli.cpp", "turn C++ projects into documents to train on"),
     "backends": ("weft.cli.backends", "which implementation of each op runs here, and why"),
     "tune": ("weft.cli.tune", "measure the backends here, so that auto takes the fastest"),
     "profile": ("weft.cli.profile", "which kernels ran, and whether on the expected backend"),

@@ -116,6 +116,11 @@ class LibraryTokenizer:
         vocabulary = sorted(self._library.get_vocab(with_added_tokens=True).items())
         return hashlib.sha256(json.dumps([self.bos_id, vocabulary, self.encode(_PROBE)]).encode()).hexdigest()
 
+    @property
+    def description(self) -> str:
+        """What the library would write to tokenizer.json: normalizer, pre-tokenizer, model."""
+        return self._library.to_str()
+
     def encode(self, text: str) -> list[int]:
         return self.encode_batch([text])[0]
 

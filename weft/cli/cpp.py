@@ -1,0 +1,108 @@
+"""Turn C and C++ projects into documents to train on, in which definitions come before their uses.
+
+weft cpp build --projects fmt re2 --out corpus                 a document is what fits into 16,384 tokens and compiles
+weft cpp build --projects src/* --out corpus --tokenizer my-tokenizer --max-tokens 4096
+weft cpp build --inputs files.jsonl --out corpus --mode file   rows with text, path and project
+weft cpp report corpus                                         what went in, what came out, what was left out and why
+weft train --data.follow corpus                                also while the build still runs
+
+The same command goes on with a build that was stopped. Engines and workers change no byte of the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from weft.cpp.build.config import BuildConfig, Running, Sources
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    text = "Make a corpus from project trees, or from rows of JSONL and Parquet files."
+    build = commands.add_parser("build", help="make a corpus", description=text)
+    build.add_argument("--projects", nargs="+", default=[], metavar="DIR", help="folders, each one project")
+    build.add_argument("--inputs", nargs="+", default=[], metavar="FILE", help="JSONL or Parquet files of rows")
+    build.add_argument("--out", required=True, metavar="DIR", help="where the shards appear; a new folder")
+    _add_settings(build.add_argument_group("documents and files"), BuildConfig)
+    _add_settings(build.add_argument_group("rows of --inputs"), Sources, without=("projects", "inputs"))
+    _add_settings(build.add_argument_group("how it runs"), Running)
+    build.set_defaults(run=run_build)
+    report = commands.add_parser("report", help="what a build did", description="Print the report of a finished build.")
+    report.add_argument("folder", metavar="DIR", help="the --out of a build")
+    report.add_argument("--json", action="store_true", help="print it as JSON")
+    report.set_defaults(run=run_report)
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """`weft cpp build`."""
+    from weft.cpp.build.run import build
+
+    build(
+        Sources(**_given(args, Sources)),
+        BuildConfig(**_given(args, BuildConfig)),
+        out=Path(args.out),
+        running=Running(**_given(args, Running)),
+    )
+    return 0
+
+
+def run_report(args: argparse.Namespace) -> int:
+    """`weft cpp report`."""
+    import json
+
+    from weft.cpp.report import read_report, summary
+
+    report = read_report(Path(args.folder))
+    print(json.dumps(report, indent=1) if args.json else "\n".join(summary(report)))
+    return 0
+
+
+def _given(args: argparse.Namespace, settings: type) -> dict[str, Any]:
+    given = {field.name: getattr(args, field.name) for field in dataclasses.fields(settings)}
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def _add_settings(group: Any, settings: type, *, without: tuple[str, ...] = ()) -> None:
+    """A flag --NAME for every field, explained by the text below it."""
+    hints = typing.get_type_hints(settings)
+    explained = _field_texts(settings)
+    for field in dataclasses.fields(settings):
+        name = field.name
+        if name in without:
+            continue
+        flag, hint, text = f"--{name.replace('_', '-')}", hints[name], explained[name].replace("%", "%%")
+        if hint is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=field.default, help=text)
+        elif typing.get_origin(hint) is tuple:
+            group.add_argument(flag, nargs="+", default=[], metavar="NAME", help=text)
+        else:
+            choices = typing.get_args(hint) if typing.get_origin(hint) is typing.Literal else None
+            kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
+            group.add_argument(
+                flag,
+                type=str if choices else kinds[0],
+                choices=choices,
+                default=field.default,
+                metavar=None if choices else kinds[0].__name__.upper(),
+                help=text,
+            )
+
+
+def _field_texts(settings: type) -> dict[str, str]:
+    """Field -> the string below it in the source, on one line."""
+    import ast
+    import inspect
+    import textwrap
+
+    body = ast.parse(textwrap.dedent(inspect.getsource(settings))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            assert isinstance(below, ast.Expr), f"{settings.__name__}.{field.target.id} says nothing below itself"
+            texts[field.target.id] = " ".join(ast.literal_eval(below.value).split())
+    return texts
