@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weft.cpp.database import disk_errors
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS exact (hash BLOB PRIMARY KEY, held_out INTEGER) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS bands (key INTEGER, member INTEGER, PRIMARY KEY (key, member)) WITHOUT ROWID;
@@ -43,11 +45,13 @@ class FileIndex:
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_TABLES)
+        self._path = path
+        with disk_errors(path):
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
 
     def close(self) -> None:
         """Nothing more is asked."""
@@ -56,13 +60,15 @@ class FileIndex:
     @contextmanager
     def project(self) -> Iterator[None]:
         """One project's transaction: all of the block, or nothing."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with disk_errors(self._path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # a full disk ends it by itself
+                    self._db.execute("ROLLBACK")
+                raise
 
     def seen(self, digest: str, held_out: bool) -> bool | None:
         """None for bytes not seen before, which are seen from now on; else whether the first ones were held out."""
