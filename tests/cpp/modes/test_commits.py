@@ -34,11 +34,7 @@ def test_a_chain_is_the_file_and_its_steps():
 def test_a_new_file_is_shown_and_a_gap_or_the_budget_begins_another_chain():
     new = Change("b.cpp", b"", b"int b;\n", "Two\nlines \\")
     found, _ = documents([step(1), new, step(7)])
-    assert [document.text[:20] for document in found] == [
-        b"// a.cpp\nint a = 1;\n",
-        b"// a.cpp\nint a = 7;\n",
-        found[2].text[:20],
-    ]
+    assert [document.text[:20] for document in found[:2]] == [b"// a.cpp\nint a = 1;\n", b"// a.cpp\nint a = 7;\n"]
     assert found[2].text == b"// commit: Two\n// lines\n// b.cpp\nint b;\n"
     found, _ = documents([step(number) for number in range(20)], 250)
     assert len(found) > 3
@@ -76,9 +72,8 @@ def test_texts_are_cleaned_and_refused_like_files():
 
 @pytest.fixture
 def history(tmp_path):
-    root = write_tree(
-        tmp_path / "repo", {"a.cpp": "int a;\n", "LICENSE": "Licensed under the MIT License", "x.py": "1"}
-    )
+    licence = "Licensed under the MIT License"
+    root = write_tree(tmp_path / "repo", {"a.cpp": "int a;\n", "LICENSE": licence, "x.py": "1"})
     names = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in
              (("NAME", "N"), ("EMAIL", "n@example.com"), ("DATE", "2020-01-01T00:00:00Z"))}  # fmt: skip
 
