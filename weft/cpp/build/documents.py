@@ -1,0 +1,124 @@
+"""The second half of the work on files: a project's accepted files -> its documents, in a pack."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from weft.cpp.document import Document
+from weft.cpp.modes import documents_of
+from weft.cpp.modes.commits import Change, commit_documents
+from weft.cpp.modes.history import Filters, git_changes, row_changes
+from weft.cpp.project import Project, SourceFile
+from weft.cpp.tokens import TokenCounter, token_counter
+
+from .config import BuildConfig
+from .decide import Chosen
+from .inputs import commits_of
+from .pack import Pack, PackWriter, Ref
+from .rows import facts_of
+from .scan import StepClock
+
+
+@dataclass(frozen=True)
+class DocumentsTask:
+    """The documents of one project."""
+
+    label: str
+    """For messages."""
+
+    name: str
+    root: Path | None
+    rows: str
+    """Its name among the rows of `--inputs`."""
+
+    files: tuple[Chosen, ...]
+    scans: Path
+    """Folder of the scanned packs."""
+
+    inputs: Path
+    """Where the rows of `--inputs` were put."""
+
+    licences: tuple[str, ...]
+    """Of the project as a whole; only mode `commits` reads them here."""
+
+    config: BuildConfig
+    pack: Path
+    """What it writes."""
+
+    def run(self) -> None:
+        """Do the work; a pack that is there already is done."""
+        if self.pack.exists():
+            return
+        clock = StepClock()
+        left_out: Counter[str] = Counter()
+        with PackWriter(self.pack) as pack:
+            documents = self._verified(self._documents(left_out))
+            while True:
+                with clock.step("documents"):
+                    document = next(documents, None)
+                if document is None:
+                    break
+                with clock.step("write"):
+                    pack.add(facts_of(document), document.text)
+            pack.add({"seconds": clock.seconds, "left_out": left_out})
+
+    def _documents(self, left_out: Counter[str]) -> Iterator[Document]:
+        count = _counter(self.config.tokenizer)
+        if self.config.mode == "commits":
+            return commit_documents(
+                self._changes(left_out),
+                self.name,
+                max_tokens=self.config.max_tokens,
+                count_tokens=count,
+                left_out=left_out,
+            )
+        return documents_of(
+            self._project,
+            mode=self.config.mode,
+            max_tokens=self.config.max_tokens,
+            count_tokens=count,
+            cross_depth=self.config.cross_depth,
+        )
+
+    def _changes(self, left_out: Counter[str]) -> Iterator[Change]:
+        filters = Filters(self.config.max_file_bytes, self.config.redact)
+        if self.root is None:
+            return row_changes(commits_of(self.inputs, self.rows), filters, left_out)
+        return git_changes(self.root, self.licences, filters, left_out)
+
+    @functools.cached_property
+    def _project(self) -> Project:
+        with ExitStack() as stack:
+            packs = {
+                name: stack.enter_context(Pack(self.scans / name))
+                for name in sorted({file.pack for file in self.files})
+            }
+            files = tuple(
+                SourceFile(
+                    file.path,
+                    packs[file.pack].read(Ref(file.start, file.stored, file.size)),
+                    tuple(file.licences),
+                    file.emitted,
+                )
+                for file in self.files
+            )
+        return Project(self.name, files, self.root)
+
+    def _verified(self, documents: Iterator[Document]) -> Iterator[Document]:
+        """The documents, a sample of them with the compiler's word."""
+        if not self.config.verify or self.root is None or self.config.mode == "commits":
+            return documents
+        verify = importlib.import_module("weft.cpp.verify").verify
+        return iter(verify(documents, self._project, sample=self.config.verify, seed=self.config.seed))
+
+
+@functools.lru_cache(maxsize=1)
+def _counter(tokenizer: str) -> TokenCounter:
+    """Loaded once in each process."""
+    return token_counter(tokenizer)

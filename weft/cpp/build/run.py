@@ -1,0 +1,159 @@
+"""`weft cpp build`, from the settings to the end marker."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from weft.cpp.decontaminate import load_benchmarks
+from weft.cpp.dedup.index import FileIndex
+from weft.cpp.engines import open_engine
+from weft.cpp.report import collect, write_report
+from weft.cpp.tokens import TokenCounter, token_counter
+
+from .config import BuildConfig, Running, Sources
+from .emit import Emitter
+from .inputs import import_rows, projects_of, skipped_rows
+from .loop import Loop
+from .plan import Unit, named_folders, plan
+from .progress import Progress, open_progress
+from .state import BuildFolder
+
+
+def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running | None = None) -> dict[str, Any] | None:
+    """Make the corpus, or go on with one that was stopped. Equal settings and sources give equal bytes.
+
+    Args:
+        sources: Trees and files.
+        config: What the documents depend on.
+        out: New folder, or one of this same build.
+        running: Engine, workers, progress.
+
+    Returns:
+        The report; None if the folder already holds the whole result.
+
+    Raises:
+        ValueError: settings that cannot be, an output folder with something else in it, sources with nothing usable.
+        OSError: a source folder that is not there, a full disk. What was published stays whole, and the same command
+            goes on.
+    """
+    running = running or Running()
+    counter = _checked(sources, config)
+    folder = BuildFolder(out)
+    folders = named_folders(sources.projects)
+    settings = _identity(sources, config, counter, [(name, str(path)) for name, path in folders])
+    progress = open_progress(running.progress)
+    try:
+        with folder.opened(settings):
+            if folder.is_complete:
+                progress.say(f"{out} is complete; nothing to do")
+                return None
+            return _build(sources, config, folder, folders, running, progress, settings, counter)
+    except (OSError, KeyboardInterrupt):
+        if folder.work.exists():
+            progress.say(f"stopped; what is done is kept, and the same command goes on in {out}")
+        raise
+    finally:
+        progress.close()
+
+
+def _build(
+    sources: Sources,
+    config: BuildConfig,
+    folder: BuildFolder,
+    folders: list[tuple[str, Path]],
+    running: Running,
+    progress: Progress,
+    settings: dict[str, Any],
+    counter: TokenCounter,
+) -> dict[str, Any]:
+    started = time.perf_counter()
+    inputs = folder.work / "inputs.sqlite"
+    try:
+        import_rows(sources, inputs)
+    except (ValueError, FileNotFoundError):  # a mistake in the flags: the folder is not to be bound to them
+        folder.abandon()
+        raise
+    units = plan(folders, projects_of(inputs), seed=config.seed, validation=config.validation)
+    progress.say(f"{len(units):,} projects; tokens are counted by {counter.name}; into {folder.out}")
+    index = FileIndex(folder.work / "files.sqlite")
+    emitter = Emitter(folder.out, config, {"format": config.format, "settings": settings["settings"]})
+    engine = open_engine(running.engine, workers=running.workers, address=running.address)
+    loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
+    try:
+        loop.run()
+        with loop.clock.step("shards"):
+            emitter.finish()
+        if not emitter.writers["train"].shards:
+            _refuse_empty(folder, units, index)
+        about = {
+            "engine": running.engine,
+            "seconds": round(time.perf_counter() - started, 3),
+            "peak_mb": _peak_mb(),
+            "rows_skipped": skipped_rows(inputs),
+            "tokenizer": counter.name,
+        }
+        report = collect(config, units, index, emitter, loop.clock.seconds, about)
+        write_report(report, folder.out)
+    finally:
+        engine.close()
+        emitter.close()
+        index.close()
+    emitter.complete()
+    if not running.keep_work:
+        folder.clear()
+    totals = report["documents"]
+    progress.say(
+        f"done: {totals['documents']:,} documents, {totals['tokens']:,} tokens in {totals['shards']:,} shards; "
+        f"{about['seconds']:,.0f} s; see {folder.out / 'report.html'}"
+    )
+    return report
+
+
+def _checked(sources: Sources, config: BuildConfig) -> TokenCounter:
+    """All that can be wrong before the first file is read."""
+    problems = config.problems()
+    if not sources.projects and not sources.inputs:
+        problems.append("there is nothing to build from; name folders with --projects or files with --inputs")
+    if problems:
+        raise ValueError("; ".join(problems))
+    load_benchmarks(map(Path, config.decontaminate))
+    return token_counter(config.tokenizer)
+
+
+def _identity(
+    sources: Sources, config: BuildConfig, counter: TokenCounter, folders: list[tuple[str, str]]
+) -> dict[str, Any]:
+    """What a resume must agree in."""
+    settings = {**config.to_dict(), "tokenizer": counter.fingerprint}
+    inputs = [str(Path(name).expanduser().resolve()) for name in sources.inputs]
+    return {
+        "settings": settings,
+        "sources": {**sources.to_dict(), "projects": [list(entry) for entry in folders], "inputs": sorted(inputs)},
+    }
+
+
+def _refuse_empty(folder: BuildFolder, units: list[Unit], index: FileIndex) -> None:
+    reasons: Counter[str] = Counter()
+    for counts in index.counts():
+        for step in counts["refused"].values():
+            reasons.update(step)
+    index.close()
+    folder.abandon()
+    said = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(4)) or "there are no files at all"
+    names = ", ".join(unit.name for unit in units[:3])
+    raise ValueError(
+        f"nothing usable in {len(units):,} projects ({names}{', ...' if len(units) > 3 else ''}): {said}; "
+        "expected C or C++ sources"
+    )
+
+
+def _peak_mb() -> dict[str, float]:
+    """Largest resident memory so far, of this process and of its largest child that has ended; MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = {"main": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
+    return {name: round(resource.getrusage(which).ru_maxrss * unit / 1e6, 1) for name, which in who.items()}
