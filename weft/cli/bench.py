@@ -4,6 +4,7 @@ weft bench attention                                forward and backward over wh
 weft bench selection                                what choosing the blocks costs beside attending to them
 weft bench train                                    a training step of the same decoder with each kind of attention
 weft bench decode --length 8192 65536 --json FILE   a decode step at two cache lengths
+weft bench cpp --projects trees/*                   making a C++ corpus: files/s, a second core, memory
 
 Everything is checked on the inputs it is timed on, and medians are taken of contenders that run in turn. --json keeps
 the result with machine, versions and command; --png draws it.
@@ -67,6 +68,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decode.add_argument("--no-layer", action="store_true", help="leave out the whole layers with their projections")
     decode.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
     decode.set_defaults(run=run_decode)
+
+    cpp = commands.add_parser(
+        "cpp",
+        help="making a C++ corpus: files/s a core, a second core, memory",
+        description="`weft cpp build` without verification, on real trees that are repeated under other names and with "
+        "other identifiers, as often as the number of files asks for.",
+    )
+    cpp.add_argument("--projects", nargs="+", type=Path, required=True, metavar="DIR", help="trees to repeat")
+    cpp.add_argument("--files", type=int, nargs="+", default=[5000, 20000], help="sizes of the corpora")
+    cpp.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="processes")
+    cpp.add_argument(
+        "--tokenizer", nargs="+", default=["bytes", "bpe"], help="bytes, bpe (trained on the trees), folders"
+    )
+    cpp.add_argument("--max-tokens", type=int, default=16384, help="of a document")
+    cpp.add_argument("--repeats", type=int, default=3, help="builds of each line at the smallest size")
+    cpp.add_argument(
+        "--work", type=Path, metavar="DIR", help="where trees and corpora lie meanwhile (default: temporary)"
+    )
+    cpp.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
+    cpp.set_defaults(run=run_cpp)
 
 
 def _add_common(parser: argparse.ArgumentParser, *, lengths: list[int], backends: bool = True) -> None:
@@ -139,9 +160,28 @@ def run_decode(args: argparse.Namespace) -> int:
     return _finish(args, result, [head, *rows(result)])
 
 
+def run_cpp(args: argparse.Namespace) -> int:
+    """`weft bench cpp`."""
+    _check(args)
+    from weft.bench import cpp
+
+    sizes = {"files": args.files, "workers": args.workers, "max_tokens": args.max_tokens, "repeats": args.repeats}
+    result = cpp.measure_cpp(args.projects, tokenizers=args.tokenizer, work=args.work, tell=_tell, **sizes)
+    code = _finish(args, result, cpp.rows(result))
+    for name, times in result["scaling"].items():
+        print(f"{name}: {max(args.workers)} workers are {times:.2f} times as fast as {min(args.workers)}")
+    if (growth := result["memory_growth"]) is not None:
+        print(f"memory: {growth['mib_per_1000_files']:.1f} MiB more for each 1,000 files more")
+    return code
+
+
 def _check(args: argparse.Namespace) -> None:
     """The flags' values. Raises before anything is measured."""
-    numbers = {"--length": args.length, "--repeats": [args.repeats], "--threads": [args.threads or 1]}
+    flags = ("length", "repeats", "threads", "files", "workers", "max_tokens")
+    given = {f"--{flag.replace('_', '-')}": getattr(args, flag, None) for flag in flags}
+    numbers = {
+        name: value if isinstance(value, list) else [value] for name, value in given.items() if value is not None
+    }
     for name, values in numbers.items():
         if min(values) < 1:
             raise ValueError(f"{name} = {min(values)} must be at least 1")

@@ -1,0 +1,49 @@
+"""Definition before use, and use of the window, by libclang."""
+
+import pytest
+
+from weft.cpp.check.order import look, measure_order
+from weft.cpp.check.sources import Sources
+from weft.cpp.document import Span
+from weft.cpp.semantic import Clang
+
+from .world import HEADER, SOURCE, located, project
+
+FIRST = "struct S { int x; };\nint callee(S s) { return s.x; }\n"
+LAST = "int caller(S s) { return callee(s); }\n"
+
+
+@pytest.mark.parametrize(
+    "text, late, declared",
+    [
+        (FIRST + LAST, 0, 3),
+        ("struct S { int x; };\nint callee(S s);\n" + LAST + FIRST.splitlines()[1], 1, 3),
+        ('#include "first.h"\n' + LAST, 2, 0),
+    ],
+    ids=["definition-first", "prototype-first", "elsewhere"],
+)
+def test_what_stands_before(tmp_path, text, late, declared):
+    root = project(tmp_path, {"first.h": FIRST})
+    seen = look(Clang(root, ("-I", ".")), "doc.cc", text.encode())
+    assert (seen.uses - seen.defined_before, seen.declared_before) == (late, declared)
+
+
+def test_system_symbols_are_not_asked_for(tmp_path):
+    root = project(tmp_path, {"first.h": FIRST})
+    seen = look(
+        Clang(root, ()), "doc.cc", b"#include <cstdlib>\nint f() { return abs(-1); }\nint g() { return f(); }\n"
+    )
+    assert (seen.uses, seen.symbols, seen.window) == (1, 1, 1.0)
+    assert look(Clang(root, ()), "doc.cc", b"int unused;\n").window is None
+
+
+def test_a_document_with_its_header_does_better_than_the_files(tmp_path):
+    root = project(tmp_path)
+    together = HEADER + SOURCE.replace('#include "shape.h"\n', "")
+    spans = [Span("shape.h", 0, len(HEADER)), Span("shape.cc", 20, len(SOURCE))]
+    good = measure_order([located(root, together, spans, kind="cluster")], Sources([root]))
+    assert good.defined_before > good.defined_before_originals
+    assert good.window == good.window_median == 1.0
+    plain = measure_order([located(root, SOURCE, spans[1:], kind="whole")], Sources([root]))
+    assert plain.window < 0.5
+    assert plain.defined_before == plain.defined_before_originals

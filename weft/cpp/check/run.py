@@ -1,0 +1,180 @@
+"""Measures any folder of documents against the projects that they were made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from weft.data.tokenizer import load_tokenizer
+
+from ..compiler import Compiler, Verdicts
+from .budget import BudgetMeasure
+from .coverage import CoverageMeasure
+from .cuts import CutsMeasure
+from .failures import failures
+from .locate import Locator
+from .order import measure_order
+from .partition import partition
+from .passes import compile_documents, rate, rates_by
+from .records import read_records, shards_of
+from .result import Result
+from .sample import Sample
+from .sources import Sources
+
+Measure = Literal["partition", "passes", "order"]
+"""Those that take long and can be left out; the others cost one reading of the documents."""
+
+MEASURES: tuple[Measure, ...] = get_args(Measure)
+CACHE = ".check"
+"""Folder of verdicts in the folder of documents."""
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """How to check."""
+
+    max_tokens: int | None = None
+    """What no document may exceed; None: what the folder's build.json says."""
+
+    tokenizer: str | None = None
+    """`bytes`, a folder or a name on the hub; None: what the folder's build.json says."""
+
+    sample: int | None = None
+    """Documents of each project and kind that are compiled; None compiles all."""
+
+    order_sample: int = 12
+    """Documents of each project and kind that are read by libclang."""
+
+    seed: int = 0
+    """Of the samples."""
+
+    measures: Collection[Measure] = MEASURES
+    """Which of the slow measures to take."""
+
+    compiler: Compiler = field(default_factory=Compiler)
+    """Who judges."""
+
+    workers: int | None = None
+    """Compilers at once; one for each core where None."""
+
+    cache: Path | None = None
+    """File of the compiler's verdicts; None: below the folder of documents."""
+
+
+def check(
+    folder: Path,
+    projects: Iterable[Path],
+    config: CheckConfig | None = None,
+    *,
+    tell: Callable[[str, int, int], None] = lambda step, done, of: None,
+) -> Result:
+    """Every measure on the documents of `folder`.
+
+    Args:
+        folder: Weft's shards, or anyone's Parquet or JSONL with `text`.
+        projects: Folders of the sources; an origin that a document does not name is found by its lines.
+        config: How; the defaults where None.
+        tell: Is told what is being done, and how much of it is done.
+
+    Raises:
+        FileNotFoundError: a folder, or the compiler, is not there.
+        ValueError: the folder holds no documents, or does not say how long they may be and nothing else does.
+    """
+    config = config or CheckConfig()
+    if unknown := set(config.measures) - set(MEASURES):
+        raise ValueError(f"there is no measure {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    said = _said(folder)
+    max_tokens = config.max_tokens or said.get("max_tokens")
+    tokenizer = config.tokenizer or said.get("tokenizer")
+    if max_tokens is None or tokenizer is None:
+        raise ValueError(f"{folder} does not say how long its documents may be; give --max-tokens and --tokenizer")
+    encode = load_tokenizer("byte" if tokenizer == "bytes" else tokenizer).encode
+
+    def count(text: bytes) -> int:
+        return len(encode(text.decode("utf-8", "replace")))
+
+    sources = Sources(projects, said)
+    locator = Locator(sources)
+    budget, cuts, coverage = BudgetMeasure(count, max_tokens), CutsMeasure(sources), CoverageMeasure()
+    sample, order_sample = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
+    kinds: Counter[str] = Counter()
+    unknown_origin = 0
+    for number, record in enumerate(read_records(folder), start=1):
+        tell("read", number, 0)
+        document = locator.locate(record)
+        budget.add(record, None if document is None else document.kind)
+        if document is None:
+            unknown_origin += 1
+            continue
+        kinds[document.kind] += 1
+        for measure in (cuts, coverage, sample, order_sample):
+            measure.add(document)
+    result = Result(
+        documents=kinds,
+        unknown=unknown_origin,
+        digest=digest_of(folder),
+        sample=config.sample,
+        seed=config.seed,
+        budget=budget.result(),
+        cuts=cuts.result(),
+        coverage=coverage.result(sources),
+    )
+    if "partition" in config.measures:
+        for number, name in enumerate(sources.names, start=1):
+            result.partition[name] = partition(sources.texts(name))
+            tell("partition", number, len(sources.names))
+    if "passes" in config.measures:
+        outcomes = compile_documents(
+            sample,
+            sources,
+            compiler=config.compiler,
+            verdicts=Verdicts(config.cache or _cache_of(folder)),
+            count=count,
+            workers=config.workers,
+            tell=lambda done, of: tell("compile", done, of),
+        )
+        result.passes = rate(outcomes)
+        result.by_kind = rates_by(outcomes, lambda outcome: outcome.document.kind)
+        result.by_project = rates_by(outcomes, lambda outcome: outcome.document.project)
+        cut = [outcome for outcome in outcomes if outcome.document.kind == "cut"]
+        result.cut_by_project = rates_by(cut, lambda outcome: outcome.document.project)
+        result.failures = failures(outcomes)
+    if "order" in config.measures:
+        chosen = [document for document, _ in order_sample]
+        result.order = measure_order(chosen, sources, tell=lambda done: tell("order", done, len(chosen)))
+    return result
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 over the names and contents of the shards of a folder."""
+    digest = hashlib.sha256()
+    for shard in shards_of(folder):
+        name = shard.relative_to(folder).as_posix() if folder.is_dir() else shard.name
+        digest.update(name.encode() + b"\0" + hashlib.sha256(shard.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _said(folder: Path) -> dict[str, Any]:
+    """The settings of a build of Weft's, empty for anyone else's folder."""
+    file = folder / "build.json"
+    if not file.is_file():
+        return {}
+    return _settings(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _settings(content: Any) -> dict[str, Any]:
+    """The level of nested settings that holds `max_tokens`."""
+    if not isinstance(content, dict) or "max_tokens" in content:
+        return content if isinstance(content, dict) else {}
+    inner: Sequence[dict[str, Any]] = [found for value in content.values() if (found := _settings(value))]
+    return inner[0] if inner else {}
+
+
+def _cache_of(folder: Path) -> Path:
+    base = folder if folder.is_dir() else folder.parent
+    return base / CACHE / "verdicts.jsonl"
