@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
 from weft.cpp.document import Document, Mode
@@ -23,8 +22,9 @@ def documents_of(
         cross_depth: How many includes away definitions are fetched from; only `compilable` looks at it.
     """
     if mode == "compilable":
-        compilable = importlib.import_module("weft.cpp.compilable")
-        return compilable.documents(project, max_tokens=max_tokens, count_tokens=count_tokens, cross_depth=cross_depth)
+        from weft.cpp.compilable import documents
+
+        return documents(project, max_tokens=max_tokens, count_tokens=count_tokens, cross_depth=cross_depth)
     if mode == "repo":
         from .repo import repo_documents
 
