@@ -17,7 +17,7 @@ demo: .venv/.ready-train  ## install into .venv, train a small woven model on th
 	@$(BIN)/weft demo $(ARGS)
 
 test: .venv/.ready-dev  ## install into .venv, run the whole test suite, a process for each core
-	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile $(ARGS)
 
 check: .venv/.ready-dev  ## lint, format, types, file sizes, links, floors; no tests
 	@$(BIN)/ruff check .

@@ -68,11 +68,6 @@ def all_steps() -> list[Step]:
 STEPS = all_steps()
 
 
-def in_order(step: Step):
-    """A page's steps need what those before them left: one worker runs them all."""
-    return pytest.param(step, marks=pytest.mark.xdist_group(step.page.stem))
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A folder for each page, where its steps leave their results for each other, as they would for a reader."""
@@ -99,7 +94,7 @@ def fill(folder: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), folder / "articles.parquet")
 
 
-@pytest.mark.parametrize("step", [in_order(step) for step in STEPS], ids=str)
+@pytest.mark.parametrize("step", STEPS, ids=str)
 def test_it_runs_as_written(step, folders):
     folder = folders(step.page)
     if step.language == "python":
