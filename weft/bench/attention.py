@@ -26,6 +26,10 @@ from weft.ops import Spec, resolve
 
 PASSES = ("forward", "forward and backward")
 
+BEHIND = 1.1
+"""A way to run the dense side that took this many times the fastest's time is not tried at the next length, where a run
+takes minutes."""
+
 
 def measure_attention(
     lengths: Sequence[int],
@@ -48,7 +52,8 @@ def measure_attention(
         lengths: T.
         passes: of PASSES.
         backends: of the sparse side.
-        dense: names, or parts of them, of the ways to run the dense side; None are all. Long rows take minutes each.
+        dense: names, or parts of them, of the ways to run the dense side; None are all, but for those that were
+            BEHIND at the length before.
         peers: other people's, where installed.
         repeats: counted runs of each contender, fewer where the budget ends.
         budget: seconds for all contenders of one length and pass.
@@ -64,10 +69,12 @@ def measure_attention(
     floors = floors or measure_floors(dtype, device)
     tell(f"{floors.tflop_s:.3g} TFLOP/s in a product, {floors.gb_s:.3g} GB/s read")
     entries = []
-    for length in lengths:
+    wanted = dict.fromkeys(passes, dense)
+    for length in sorted(lengths):
         inputs = Inputs(shape, length, dtype, device)
         for name in passes:
-            entries.append(_measure(inputs, name, backends, dense, peers, repeats, budget, floors))
+            entries.append(_measure(inputs, name, backends, wanted[name], peers, repeats, budget, floors))
+            wanted[name] = dense or near_the_fastest(entries[-1])
             tell(_line(entries[-1]))
         del inputs
         gc.collect()
@@ -122,7 +129,7 @@ def _measure(
         runs[f"{peer.package} {version}"] = peer.contender(inputs, both)
 
     peaks = {name: peak_bytes(run, inputs.device) for name, run in runs.items()}  # which warms up, too
-    times = time_in_turn(runs, repeats=repeats, warmups=1, device=inputs.device, budget=budget)
+    times = time_in_turn(runs, repeats=repeats, warmups=0, device=inputs.device, budget=budget)
     contenders = {}
     for name in runs:
         contenders[name] = milliseconds(times[name])
@@ -133,19 +140,27 @@ def _measure(
                 "peak_mib": mebibytes(peaks[name]),
                 "inputs_and_outputs_mib": mebibytes(sizes[name]),
             }
-    dense = min((name for name in costs if not name.startswith("sparse ")), key=lambda name: times[name].median)
+    dense_sides = [name for name in costs if not name.startswith("sparse ")]
+    dense = min(dense_sides, key=lambda name: times[name].median)
     sparse = min((f"sparse {name}" for name in backends), key=lambda name: times[name].median)
     return {
         "length": inputs.length,
         "pass": pass_,
         "backends": chosen,
         "contenders": contenders,
+        "dense": dense_sides,
         "best_dense": dense,
         "best_sparse": sparse,
         "dense_over_sparse": round(times[dense].median / times[sparse].median, 3),
         "checks": check.found,
         "absent": absent,
     }
+
+
+def near_the_fastest(entry: dict[str, Any]) -> list[str]:
+    """Names of the ways to run the dense side that were not BEHIND."""
+    times = {name: one["median_ms"] for name, one in entry["contenders"].items() if name in entry["dense"]}
+    return [name for name in times if times[name] <= BEHIND * times[entry["best_dense"]]]
 
 
 def backend_of(inputs: Inputs, name: str, requires_grad: bool) -> str:

@@ -16,15 +16,18 @@ def dense_variants(inputs: Inputs, *, both: bool, names: Sequence[str] | None = 
 
     Args:
         both: gradients will be taken.
-        names: keep those whose name has one of these in it; None keeps all.
+        names: keep those of these names or, where none has such a name, with such a part; None keeps all.
 
     Raises:
         ValueError: no way is left.
     """
     found = dict(_variants(inputs, both))
-    kept = {name: attend for name, attend in found.items() if names is None or any(part in name for part in names)}
+    if names is None:
+        return found
+    kept = {name: found[name] for name in names if name in found}
+    kept = kept or {name: attend for name, attend in found.items() if any(part in name for part in names)}
     if not kept:
-        raise ValueError(f"there is no dense side called {' or '.join(names or ['any'])}; there are {', '.join(found)}")
+        raise ValueError(f"there is no dense side called {' or '.join(names)}; there are {', '.join(found)}")
     return kept
 
 

@@ -18,14 +18,39 @@ constexpr int64_t LINE = 16;   // floats in a cache line
 
 inline int64_t whole_lanes(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
+// Fetches rows of a cache line by line, while something else is computed.
+class RowsAhead {
+   public:
+    RowsAhead(const Tensor& x, int64_t b, int64_t first, int64_t g, int64_t count) : left_(count) {
+        const int64_t size = x.dtype == FLOAT32 ? 4 : 2;
+        row_ = static_cast<const char*>(x.data) + size * x.offset(b, first, g);
+        stride_ = size * x.stride[1];
+        bytes_ = size * x.size[3];
+    }
+    void fetch(int64_t lines) {
+        for (; lines > 0 && left_ > 0; --lines) {
+            __builtin_prefetch(row_ + at_, 0, 3);
+            at_ += 4 * LINE;
+            if (at_ < bytes_) continue;
+            at_ = 0;
+            row_ += stride_;
+            --left_;
+        }
+    }
+
+   private:
+    const char* row_;
+    int64_t stride_, bytes_, left_, at_ = 0;
+};
+
 // scores (KEYS x PANELS vectors) = keys (KEYS x width) * queries (width x PANELS vectors)
 template <int KEYS, int PANELS>
 inline void score_block(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
-                        int64_t width) {
+                        int64_t width, RowsAhead& next_keys, RowsAhead& values) {
     vec sums[KEYS][PANELS] = {};
     for (int64_t line = 0; line < width; line += LINE) {
-#pragma GCC unroll 8
-        for (int i = 0; i < KEYS; ++i) __builtin_prefetch(keys + (i + AHEAD) * stride + line);
+        next_keys.fetch(KEYS);  // in the order of memory: the hardware fetches along
+        values.fetch(KEYS);
         const int64_t end = std::min(line + LINE, width);
         for (int64_t d = line; d < end; ++d) {
             vec q[PANELS];
@@ -46,12 +71,13 @@ inline void score_block(float* scores, int64_t ld, const float* keys, int64_t st
 // The same for any number of keys.
 template <int PANELS>
 inline void score_panels(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
-                         int64_t width, int64_t count) {
+                         int64_t width, int64_t count, RowsAhead& next_keys, RowsAhead& values) {
     constexpr int KEYS = (LANES == 16 ? 16 : 8) / (PANELS == 1 ? 2 : PANELS);  // sums that fit the registers
     int64_t i = 0;
     for (; i + KEYS <= count; i += KEYS)
-        score_block<KEYS, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width);
-    for (; i < count; ++i) score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width);
+        score_block<KEYS, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values);
+    for (; i < count; ++i)
+        score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values);
 }
 
 // Rows [first, first + count) of a cache, of one batch row and group, as float32; `buffer` holds what must be widened.
@@ -87,16 +113,18 @@ inline int64_t run_result_size(int64_t lanes, int64_t heads, int64_t value_width
 inline void attend_run(const GroupQueries& q, const Tensor& k, const Tensor& v, int64_t b, int64_t g, int64_t first,
                        int64_t count, float* weights, float* result, float* buffer) {
     const int64_t ld = q.lanes, width = k.size[3];
+    RowsAhead next_keys(k, b, first + AHEAD, g, count), values(v, b, first, g, count);
     for (int64_t i = 0; i < count; i += TILE) {
         const int64_t n = std::min(TILE, count - i);
         const Rows rows(k, b, first + i, g, n, buffer);
         float* w = weights + i * ld;
         int64_t p = 0;
         for (; p + 4 * LANES <= ld; p += 4 * LANES)
-            score_panels<4>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
+            score_panels<4>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
         for (; p + 2 * LANES <= ld; p += 2 * LANES)
-            score_panels<2>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
-        for (; p < ld; p += LANES) score_panels<1>(w + p, ld, rows.data, rows.stride, q.data + p, width, n);
+            score_panels<2>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
+        for (; p < ld; p += LANES)
+            score_panels<1>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
     }
     for (int64_t p = 0; p < ld; p += LANES) {
         vec peak = load(weights + p), total = {};
