@@ -31,12 +31,14 @@ class Tree(NamedTuple):
     parts: of a binary package, the folders and files that make the tree; they keep their paths below `usr/include`.
     flags: that the compiler needs beside include directories, relative to the tree.
     split: "judged" or "unseen".
+    patched: with Debian's patches, because upstream's does not compile against the libraries of this Debian.
     """
 
     package: str
     parts: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     split: str = "judged"
+    patched: bool = False
 
 
 TESTING = ("-isystem", "../.sysroot/usr/include")
@@ -48,7 +50,7 @@ TREES = {
     "leveldb": Tree("leveldb", flags=("-DLEVELDB_PLATFORM_POSIX=1", *TESTING)),
     "re2": Tree("re2", flags=TESTING),
     "fmt": Tree("fmtlib", flags=TESTING),
-    "spdlog": Tree("spdlog", flags=("-DSPDLOG_FMT_EXTERNAL", *TESTING)),
+    "spdlog": Tree("spdlog", flags=("-DSPDLOG_FMT_EXTERNAL", *TESTING), patched=True),
     "catch2": Tree("catch2", flags=("-Iinclude", "-Isingle_include", "-Iprojects/SelfTest")),
     "abseil": Tree("abseil", flags=TESTING),
     "snappy": Tree("snappy", flags=TESTING),
@@ -74,6 +76,7 @@ SYSROOT = (
     "libbenchmark-dev",
     "libfmt-dev",
     "zlib1g-dev",
+    "catch2",
     "libsnappy-dev",
     "libboost-dev",
 )
@@ -97,12 +100,14 @@ class Apt:
     def run(self, tool: str, *words: str, folder: Path) -> str:
         return run([tool, "-q", *self.options, *words], folder)
 
-    def source(self, package: str, folder: Path) -> tuple[Path, str]:
+    def source(self, package: str, folder: Path, *, patched: bool) -> tuple[Path, str]:
         """The unpacked source package and its version."""
         self.run("apt-get", "source", "--download-only", package, folder=folder)
         described = next(folder.glob("*.dsc"))
-        run(["dpkg-source", "--no-check", "--skip-patches", "-x", described.name, "tree"], folder)
-        shutil.rmtree(folder / "tree" / "debian", ignore_errors=True)
+        without = [] if patched else ["--skip-patches"]
+        run(["dpkg-source", "--no-check", *without, "-x", described.name, "tree"], folder)
+        for own in ("debian", ".pc"):
+            shutil.rmtree(folder / "tree" / own, ignore_errors=True)
         return folder / "tree", field(described.read_text(encoding="utf-8"), "Version")
 
     def binary(self, package: str, folder: Path) -> tuple[Path, str]:
@@ -164,7 +169,7 @@ def fetch(name: str, tree: Tree, apt: Apt, out: Path) -> dict[str, str]:
         for part in tree.parts:
             keep(whole / "usr" / "include" / part, place / part.removeprefix("eigen3/"))
     else:
-        place, version = apt.source(tree.package, work)
+        place, version = apt.source(tree.package, work, patched=tree.patched)
     if tree.flags:
         (place / "compile_flags.txt").write_text("\n".join(tree.flags) + "\n", encoding="utf-8")
     shutil.rmtree(out / name, ignore_errors=True)

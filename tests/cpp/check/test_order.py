@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.cpp.check.order import look, measure_order
+from weft.cpp.check.order import Order, Seen, look, measure_order, together
 from weft.cpp.check.sources import Sources
 from weft.cpp.document import Span
 from weft.cpp.semantic import Clang
@@ -41,9 +41,17 @@ def test_a_document_with_its_header_does_better_than_the_files(tmp_path):
     root = project(tmp_path)
     together = HEADER + SOURCE.replace('#include "shape.h"\n', "")
     spans = [Span("shape.h", 0, len(HEADER)), Span("shape.cc", 20, len(SOURCE))]
-    good = measure_order([located(root, together, spans, kind="cluster")], Sources([root]))
+    good = measure_order([located(root, together, spans, kind="cluster")], Sources([root]))["geo"]
     assert good.defined_before > good.defined_before_originals
     assert good.window == good.window_median == 1.0
-    plain = measure_order([located(root, SOURCE, spans[1:], kind="whole")], Sources([root]))
+    plain = measure_order([located(root, SOURCE, spans[1:], kind="whole")], Sources([root]))["geo"]
     assert plain.window < 0.5
     assert plain.defined_before == plain.defined_before_originals
+
+
+def test_projects_are_added_up():
+    one, other = Seen(10, 5, 4, 4), Seen(30, 30, 4, 0)
+    both = together([Order((one,), ()), Order((other,), (one,))])
+    assert (both.defined_before, both.defined_before_originals) == (35 / 40, 0.5)
+    assert (both.window, both.window_median, both.to_dict()["documents"]) == (0.5, 0.5, 2)
+    assert Order((), ()).window is None

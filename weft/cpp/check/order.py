@@ -9,9 +9,15 @@ The first is measured on documents and on their files as they were written; docu
 
 from __future__ import annotations
 
+import os
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from ..compiler import Flags, language_of, project_flags
 from ..semantic.clang import DOCUMENT, Clang
@@ -44,55 +50,93 @@ class Seen:
 
 @dataclass(frozen=True)
 class Order:
-    """Of a sample of documents."""
+    """Of some documents and of the files that they were made from."""
 
-    documents: int
-    defined_before: float | None
-    """Share of uses, in the documents."""
+    documents: tuple[Seen, ...]
+    originals: tuple[Seen, ...]
+    """Each file once."""
 
-    defined_before_originals: float | None
-    """The same in their files as they were."""
+    @property
+    def defined_before(self) -> float | None:
+        """Share of uses after their definition, in the documents."""
+        return _share(self.documents)
 
-    window: float | None
-    """Share of symbols declared before their first use, all documents together."""
+    @property
+    def defined_before_originals(self) -> float | None:
+        """The same in their files as they were."""
+        return _share(self.originals)
 
-    window_median: float | None
-    """Median over documents."""
+    @property
+    def window(self) -> float | None:
+        """Share of symbols declared before their first use, all documents together."""
+        symbols = sum(one.symbols for one in self.documents)
+        return sum(one.declared_before for one in self.documents) / symbols if symbols else None
+
+    @property
+    def window_median(self) -> float | None:
+        """Median over documents."""
+        windows = [one.window for one in self.documents if one.window is not None]
+        return statistics.median(windows) if windows else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The shares, and on how many documents they were seen."""
+        names = ("defined_before", "defined_before_originals", "window", "window_median")
+        return {"documents": len(self.documents), **{name: getattr(self, name) for name in names}}
+
+
+def together(orders: Iterable[Order]) -> Order:
+    """Of all these documents."""
+    parts = list(orders)
+    return Order(
+        tuple(one for part in parts for one in part.documents), tuple(one for part in parts for one in part.originals)
+    )
 
 
 def measure_order(
-    documents: Iterable[Located], sources: Sources, *, tell: Callable[[int], None] = lambda done: None
-) -> Order:
+    documents: Iterable[Located],
+    sources: Sources,
+    *,
+    workers: int | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Order]:
     """Parses each document, and each of its files once.
 
     Args:
         documents: The sample.
         sources: Where the files lie.
-        tell: Is told how many documents are done.
+        workers: Texts at once; one for each core where None.
+        tell: Is told how many texts of how many are done.
+
+    Returns:
+        By project.
     """
-    flags: dict[str, Flags] = {}
-    originals: dict[tuple[str, str], Seen] = {}
-    seen = []
-    for number, document in enumerate(documents, start=1):
-        root = sources.project(document.project).root
+    by_project: dict[str, list[Located]] = {}
+    for document in documents:
+        by_project.setdefault(document.project, []).append(document)
+    tasks: list[tuple[str, bool, Callable[[], Seen]]] = []
+    for project, found in by_project.items():
+        root = sources.project(project).root
         assert root is not None
-        if document.project not in flags:
-            flags[document.project] = project_flags(root)
-        known = flags[document.project]
-        name = DOCUMENT + (".c" if language_of(document.paths) == "c" else "")
-        seen.append(look(Clang(root, known.of(document.paths)), name, document.record.text))
-        for path in document.paths:
-            if (document.project, path) not in originals:
-                originals[document.project, path] = look(Clang(root, known.of([path])), path)
-        tell(number)
-    windows = [one.window for one in seen if one.window is not None]
-    return Order(
-        documents=len(seen),
-        defined_before=_share(seen),
-        defined_before_originals=_share(originals.values()),
-        window=sum(one.declared_before for one in seen) / max(1, sum(one.symbols for one in seen)) if windows else None,
-        window_median=statistics.median(windows) if windows else None,
-    )
+        flags = project_flags(root)
+        tasks += [(project, True, partial(_look_at, root, flags, document)) for document in found]
+        paths = sorted({path for document in found for path in document.paths})
+        tasks += [(project, False, partial(_look_at_file, root, flags, path)) for path in paths]
+    seen: dict[tuple[str, bool], list[Seen]] = defaultdict(list)
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:  # libclang works outside Python's lock
+        answers = pool.map(lambda task: task[2](), tasks)
+        for number, ((project, is_document, _), answer) in enumerate(zip(tasks, answers, strict=True), start=1):
+            seen[project, is_document].append(answer)
+            tell(number, len(tasks))
+    return {name: Order(tuple(seen[name, True]), tuple(seen[name, False])) for name in by_project}
+
+
+def _look_at(root: Path, flags: Flags, document: Located) -> Seen:
+    name = DOCUMENT + (".c" if language_of(document.paths) == "c" else "")
+    return look(Clang(root, flags.of(document.paths)), name, document.record.text)
+
+
+def _look_at_file(root: Path, flags: Flags, path: str) -> Seen:
+    return look(Clang(root, flags.of([path])), path)
 
 
 def look(clang: Clang, path: str, text: bytes | None = None) -> Seen:

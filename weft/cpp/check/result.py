@@ -12,7 +12,7 @@ from .budget import Budget
 from .coverage import Coverage
 from .cuts import Cuts
 from .failures import Failure
-from .order import Order
+from .order import Order, together
 from .partition import Partition
 from .passes import Rate
 
@@ -50,7 +50,8 @@ class Result:
     by_project: dict[str, Rate] = field(default_factory=dict)
     cut_by_project: dict[str, Rate] = field(default_factory=dict)
     failures: dict[str, list[Failure]] = field(default_factory=dict)
-    order: Order | None = None
+    order: dict[str, Order] = field(default_factory=dict)
+    """By project."""
 
     @property
     def coverage_share(self) -> float | None:
@@ -89,10 +90,10 @@ class Result:
             "coverage": self.coverage_share,
             "duplication": self.duplication,
             "partition": self.partition_share,
-            "projects": {name: self._project(name) for name in sorted({*self.coverage, *self.by_project})},
+            "projects": {name: self._project(name) for name in sorted({*self.coverage, *self.by_project, *self.order})},
             "passes": None if self.passes is None else dataclasses.asdict(self.passes),
             "passes_by_kind": {name: dataclasses.asdict(one) for name, one in self.by_kind.items()},
-            "order": None if self.order is None else dataclasses.asdict(self.order),
+            "order": together(self.order.values()).to_dict() if self.order else None,
             "failures": {
                 name: {"count": len(found), "examples": [dataclasses.asdict(one) for one in found[:_MOST_NAMED]]}
                 for name, found in self.failures.items()
@@ -111,6 +112,8 @@ class Result:
         for key, rates in (("passes", self.by_project), ("passes_cut", self.cut_by_project)):
             if name in rates:
                 out[key] = dataclasses.asdict(rates[name])
+        if name in self.order:
+            out["order"] = self.order[name].to_dict()
         return out
 
 

@@ -146,7 +146,9 @@ def check(
         result.failures = failures(outcomes)
     if "order" in config.measures:
         chosen = [document for document, _ in order_sample]
-        result.order = measure_order(chosen, sources, tell=lambda done: tell("order", done, len(chosen)))
+        result.order = measure_order(
+            chosen, sources, workers=config.workers, tell=lambda done, of: tell("order", done, of)
+        )
     return result
 
 

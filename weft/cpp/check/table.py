@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .failures import lines
+from .order import together
 from .passes import Rate
 from .result import Result, named
 from .sample import Share
@@ -59,7 +60,8 @@ def rows(result: Result) -> list[Row]:
     if result.cuts.marked:
         out.append(Row("  marked: one function too long", f"{result.cuts.marked:,}"))
     out.append(_least("fill, median of cut and cluster", result.budget.fill, 0.6))
-    if (order := result.order) is not None:
+    if result.order:
+        order = together(result.order.values())
         out.append(_least("symbols declared earlier", order.window, 0.7))
         before, as_written = order.defined_before, order.defined_before_originals
         if before is not None and as_written is not None:
