@@ -8,7 +8,7 @@ BENCH ?= --length 4096 16384
 PROJECT := pyproject.toml constraints.txt tools/install.sh
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-cpu bench-gpu
+.PHONY: help demo test check format bench bench-cpu bench-gpu bench-cpp
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -44,6 +44,12 @@ bench-cpu: .venv/.ready-train  ## every benchmark on this CPU, into benchmarks/r
 
 bench-gpu:  ## the parity suite and every benchmark on a CUDA device (8 minutes; needs torch, triton, numpy, pytest)
 	@$(PYTHON) benchmarks/gpu.py $(ARGS)
+
+bench-cpp: .venv/.ready-dev  ## build and measure a corpus of real C++ projects, and time it (Debian; half an hour)
+	@$(BIN)/python benchmarks/cpp_projects.py .bench/trees
+	@$(BIN)/python benchmarks/cpp.py .bench/trees
+	@$(BIN)/weft bench cpp --projects .bench/trees/*/ --json benchmarks/results/cpp_speed.json
+	@$(BIN)/python tools/tables.py
 
 .venv/.ready-train: $(PROJECT)
 	@PYTHON=$(PYTHON) tools/install.sh train

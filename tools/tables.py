@@ -88,13 +88,85 @@ def train(result: Measurement) -> list[list[str]]:
     return rows
 
 
+def cpp(result: Measurement) -> list[list[str]]:
+    """Each measure of the corpus at both budgets, beside its target."""
+    both = [result["corpora"][name] for name in ("16384", "2048")]
+    flat = result["corpora"]["16384-depth-0"]
+    rows = [["measure", "target", "16,384 tokens", "2,048 tokens"]]
+    for kind, target in (("whole", ">= 99%"), ("cluster", ">= 99%"), ("cut", ">= 90%")):
+        rates = [one["passes_by_kind"].get(kind) for one in both]
+        rows.append([f"`{kind}` documents that compile", target, *map(_rate, rates)])
+    rows.append(["all, by tokens", "", *(_percent(one["passes"]["tokens"]) for one in both)])
+    plain = {
+        "partition: items joined are the file": ("partition", "100%", _percent),
+        "coverage of the sources' tokens": ("coverage", ">= 99.5%", lambda value: f"{value:.2%}"),
+        "written more than once, depth 3": ("duplication", "<= 2 at 16K", lambda value: f"{value:.2f}"),
+        "documents over the budget": ("over_budget", "0", str),
+        "documents that cut a function": ("cut_inside", "0", str),
+        "... and say so: one function exceeds the budget": ("cut_inside_marked", "", str),
+        "median fill of `cut` and `cluster`": ("fill", ">= 60% at 16K", _percent),
+    }
+    rows += [[name, target, *(show(one[key]) for one in both)] for name, (key, target, show) in plain.items()]
+    rows.append(["written more than once, depth 0", "<= 1.3", f"{flat['duplication']:.2f}", ""])
+    windows = [[part["order"]["window"] for part in one["projects"].values() if part.get("order")] for one in both]
+    shown = [f"{min(part):.0%} to {max(part):.0%}" if part else "" for part in windows]
+    rows.append(["symbols declared earlier in the document, by project", ">= 70% at 16K", *shown])
+    for name, key in (
+        ("uses after the definition", "defined_before"),
+        ("... in the files", "defined_before_originals"),
+    ):
+        values = [[part["order"][key] for part in one["projects"].values() if part.get("order")] for one in both]
+        rows.append([f"{name}, by project", "", *(f"{min(part):.0%} to {max(part):.0%}" for part in values)])
+    return rows
+
+
+def cpp_projects(result: Measurement) -> list[list[str]]:
+    """Each project: what compiles, what is covered, how often."""
+    rows = [["project", "compile at 16,384", "compile at 2,048", "coverage", "written more than once", "window"]]
+    large, small = (result["corpora"][name]["projects"] for name in ("16384", "2048"))
+    for name, version in result["projects"].items():
+        one = large[name]
+        rates = [_rate(part[name].get("passes")) for part in (large, small)]
+        window = _percent(one["order"]["window"]) if one.get("order") else ""
+        rows.append([f"{name} {version}", *rates, f"{one['coverage']:.2%}", f"{one['duplication']:.2f}", window])
+    return rows
+
+
+def cpp_speed(result: Measurement) -> list[list[str]]:
+    """Files a second, and memory."""
+    rows = [
+        ["files", "MB", "tokens by", "processes", "files/s", "MB/s", "files/s a core", "files per cpu second", "MiB"]
+    ]
+    for entry in result["entries"]:
+        peak = "" if entry["peak_mib"] is None else f"{entry['peak_mib']:,.0f}"
+        speeds = [f"{entry['files_s']:.0f}", f"{entry['mb_s']:.2f}", f"{entry['files_s_core']:.0f}"]
+        sizes = [f"{entry['files']:,}", f"{entry['mb']:,.0f}", entry["tokenizer"], str(entry["workers"])]
+        rows.append([*sizes, *speeds, f"{entry['files_cpu_s']:.0f}", peak])
+    return rows
+
+
+def _rate(rate: Measurement | None) -> str:
+    share = None if rate is None else rate["documents"]
+    return "none" if share is None else f"{share['value']:.1%} of {share['counted']}"
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
 TABLES: dict[str, Callable[[Measurement], list[list[str]]]] = {
     "demo": demo,
     "decode": decode,
     "attention": attention,
     "selection": selection,
     "train": train,
+    "cpp": cpp,
+    "cpp_projects": cpp_projects,
+    "cpp_speed": cpp_speed,
 }
+
+SOURCES = {"cpp_projects": "cpp"}
+"""Tables that another table's file fills too."""
 
 
 def filled(text: str, page: Path) -> str:
@@ -111,7 +183,7 @@ def _picture(name: str, words: str, page: Path) -> str:
 def _table(name: str) -> str:
     if name not in TABLES:
         raise ValueError(f"there is no table {name!r} in tools/tables.py; there are {', '.join(TABLES)}")
-    source = RESULTS / f"{name}.json"
+    source = RESULTS / f"{SOURCES.get(name, name)}.json"
     if not source.exists():
         return "Not measured yet.\n"
     result = json.loads(source.read_text(encoding="utf-8"))

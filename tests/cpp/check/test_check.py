@@ -10,7 +10,7 @@ from weft.cpp.document import Span
 
 from .world import HEADER, SOURCE, project, row, write_jsonl
 
-SETTINGS = {"max_tokens": 1000, "tokenizer": "bytes"}
+SETTINGS = {"max_tokens": 1000, "tokenizer": "byte"}
 WHOLE = [
     row(HEADER, [Span("shape.h", 0, len(HEADER))], "whole"),
     row(SOURCE, [Span("shape.cc", 0, len(SOURCE))], "whole"),
@@ -72,8 +72,23 @@ def test_wrong_words_are_named(tmp_path):
     folder = write_jsonl(tmp_path / "out", WHOLE, SETTINGS)
     with pytest.raises(ValueError, match="no measure speed"):
         check(folder, [], CheckConfig(measures=("speed",)))
+    with pytest.raises(ValueError, match="give them by --projects"):
+        check(folder)
     with pytest.raises(FileNotFoundError, match="no project folder"):
         check(folder, [tmp_path / "nowhere"])
     (tmp_path / "b" / "geo").mkdir(parents=True)
     with pytest.raises(ValueError, match="both called geo"):
         check(folder, [project(tmp_path), tmp_path / "b" / "geo"])
+
+
+def test_the_builds_own_projects_are_taken(tmp_path):
+    folder = write_jsonl(tmp_path / "out", WHOLE, SETTINGS, [["geo", str(project(tmp_path))]])
+    assert check(folder, config=CheckConfig(measures=())).coverage_share == 1.0
+
+
+def test_another_tokenizer_than_the_builds_is_refused(tmp_path):
+    folder = write_jsonl(tmp_path / "out", WHOLE, {"max_tokens": 1000, "tokenizer": "0123abcd"})
+    with pytest.raises(ValueError, match="where the tokenizer lies"):
+        check(folder, [project(tmp_path)])
+    with pytest.raises(ValueError, match="another tokenizer than byte"):
+        check(folder, [project(tmp_path)], CheckConfig(tokenizer="bytes"))

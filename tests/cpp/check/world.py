@@ -57,12 +57,12 @@ def located(root, text, spans=(), **facts):
     return found
 
 
-def write_jsonl(folder, rows, settings=None):
+def write_jsonl(folder, rows, settings=None, sources=()):
     """Documents as a folder; with `settings`, as one that says how it was built."""
     folder.mkdir(exist_ok=True)
     (folder / "train-00000.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if settings is not None:
-        (folder / "build.json").write_text(json.dumps({"config": settings}))
+        (folder / "build.json").write_text(json.dumps({"settings": settings, "sources": {"projects": sources}}))
     return folder
 
 

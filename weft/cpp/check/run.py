@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from weft.data.tokenizer import load_tokenizer
+from weft.data.tokenizer import Tokenizer, load_tokenizer
 
 from ..compiler import Compiler, Verdicts
 from .budget import BudgetMeasure
@@ -42,7 +42,7 @@ class CheckConfig:
     """What no document may exceed; None: what the folder's build.json says."""
 
     tokenizer: str | None = None
-    """`bytes`, a folder or a name on the hub; None: what the folder's build.json says."""
+    """`bytes`, a folder or a name on the hub: the one that counted the documents. None: bytes, if they were."""
 
     sample: int | None = None
     """Documents of each project and kind that are compiled; None compiles all."""
@@ -68,7 +68,7 @@ class CheckConfig:
 
 def check(
     folder: Path,
-    projects: Iterable[Path],
+    projects: Iterable[Path] = (),
     config: CheckConfig | None = None,
     *,
     tell: Callable[[str, int, int], None] = lambda step, done, of: None,
@@ -77,28 +77,33 @@ def check(
 
     Args:
         folder: Weft's shards, or anyone's Parquet or JSONL with `text`.
-        projects: Folders of the sources; an origin that a document does not name is found by its lines.
+        projects: Folders of the sources; none: those that the folder's build.json names. An origin that a document does
+            not name is found by its lines.
         config: How; the defaults where None.
         tell: Is told what is being done, and how much of it is done.
 
     Raises:
         FileNotFoundError: a folder, or the compiler, is not there.
-        ValueError: the folder holds no documents, or does not say how long they may be and nothing else does.
+        ValueError: the folder holds no documents, or neither it nor the caller says how long they may be, which
+            tokenizer counted them, or where the sources lie.
     """
     config = config or CheckConfig()
     if unknown := set(config.measures) - set(MEASURES):
         raise ValueError(f"there is no measure {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
-    said = _said(folder)
+    build = _build_of(folder)
+    said = build.get("settings", {})
     max_tokens = config.max_tokens or said.get("max_tokens")
-    tokenizer = config.tokenizer or said.get("tokenizer")
-    if max_tokens is None or tokenizer is None:
+    if max_tokens is None:
         raise ValueError(f"{folder} does not say how long its documents may be; give --max-tokens and --tokenizer")
-    encode = load_tokenizer("byte" if tokenizer == "bytes" else tokenizer).encode
+    encode = _tokenizer(folder, config.tokenizer, said.get("tokenizer")).encode
+    roots = list(projects) or [Path(path) for _, path in build.get("sources", {}).get("projects", ())]
+    if not roots:
+        raise ValueError(f"{folder} does not say which projects its documents come from; give them by --projects")
 
     def count(text: bytes) -> int:
         return len(encode(text.decode("utf-8", "replace")))
 
-    sources = Sources(projects, said)
+    sources = Sources(roots, said)
     locator = Locator(sources)
     budget, cuts, coverage = BudgetMeasure(count, max_tokens), CutsMeasure(sources), CoverageMeasure()
     sample, order_sample = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
@@ -161,20 +166,28 @@ def digest_of(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _said(folder: Path) -> dict[str, Any]:
-    """The settings of a build of Weft's, empty for anyone else's folder."""
+def _build_of(folder: Path) -> dict[str, Any]:
+    """What a build of Weft's says of itself, empty for anyone else's folder."""
     file = folder / "build.json"
-    if not file.is_file():
-        return {}
-    return _settings(json.loads(file.read_text(encoding="utf-8")))
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _settings(content: Any) -> dict[str, Any]:
-    """The level of nested settings that holds `max_tokens`."""
-    if not isinstance(content, dict) or "max_tokens" in content:
-        return content if isinstance(content, dict) else {}
-    inner: Sequence[dict[str, Any]] = [found for value in content.values() if (found := _settings(value))]
-    return inner[0] if inner else {}
+def _tokenizer(folder: Path, given: str | None, fingerprint: str | None) -> Tokenizer:
+    """The tokenizer that counts.
+
+    Args:
+        folder: For messages.
+        given: What the user named; None: whatever the build used, which can only be known of bytes.
+        fingerprint: Of the one that the build used.
+    """
+    if given is None and fingerprint != "byte":
+        raise ValueError(f"{folder} does not say where the tokenizer lies that counted it; give it by --tokenizer")
+    tokenizer = load_tokenizer("byte" if given in (None, "bytes") else given or "")
+    if fingerprint not in (None, tokenizer.fingerprint):
+        raise ValueError(
+            f"{folder} was counted by another tokenizer than {tokenizer.name}; give that one by --tokenizer"
+        )
+    return tokenizer
 
 
 def _cache_of(folder: Path) -> Path:
