@@ -9,7 +9,7 @@ import pytest
 
 from weft.bench.cpp import _growth, _scaling, measure_cpp, rows
 from weft.bench.cpp_trees import read_trees, renamed, write_copies
-from weft.bench.process_memory import PeakOfTree, descendants
+from weft.bench.process_tree import TreeWatch, descendants
 
 SOURCE = b"""#include "shape.h"
 #include <vector>
@@ -49,19 +49,20 @@ def test_folders_without_sources_are_named(tmp_path):
         read_trees([tmp_path])
 
 
-def test_memory_of_children_is_seen():
-    code = (
-        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray(60 << 20); input()'], check=True)"
-    )
+def test_memory_and_time_of_children_are_seen():
+    child = "x = bytearray(60 << 20); sum(range(10 ** 7)); input()"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-    with PeakOfTree(process.pid) as memory:
+    with TreeWatch(process.pid) as watch:
         deadline = time.monotonic() + 20
-        while (memory.peak_bytes or 0) < 60 << 20 and time.monotonic() < deadline:
+        while (watch.peak_bytes or 0) < 60 << 20 and time.monotonic() < deadline:
             time.sleep(0.02)
         assert len(descendants(process.pid)) == 2
         process.communicate(b"\n")
-    assert memory.peak_bytes > 60 << 20
+    assert watch.peak_bytes > 60 << 20
+    assert watch.cpu_seconds > 0.1
     assert os.getpid() in descendants(os.getpid())
+    assert descendants(process.pid) == [process.pid]  # it is gone, which is no error
 
 
 @pytest.mark.slow

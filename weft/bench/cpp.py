@@ -6,7 +6,6 @@ little on a machine that does other things too; so the processor's seconds are t
 
 from __future__ import annotations
 
-import resource
 import shutil
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 from .cpp_trees import read_trees, write_copies
 from .machine import describe_machine
-from .process_memory import PeakOfTree
+from .process_tree import TreeWatch
 
 VOCABULARY = 8192
 """Entries of the BPE that is trained where none is named."""
@@ -32,7 +31,7 @@ class Build(NamedTuple):
 
     Args:
         seconds: of the wall clock.
-        cpu_seconds: of the processor, all processes together.
+        cpu_seconds: of the processor, all processes together; NaN where the system does not tell.
         peak_bytes: most memory of all its processes together, None where the system does not tell.
     """
 
@@ -93,10 +92,10 @@ def run_build(roots: Sequence[Path], out: Path, tokenizer: str, workers: int, ma
     engine = ["--engine", "process"] if workers == 1 else ["--engine", "pool", "--workers", str(workers)]
     words = [sys.executable, "-m", "weft", "cpp", "build", "--out", str(out), "--progress", "none", *engine]
     words += ["--tokenizer", tokenizer, "--max-tokens", str(max_tokens), "--projects", *map(str, roots)]
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
-        with PeakOfTree(process.pid) as memory:
+        with TreeWatch(process.pid) as watch:
             _, said = process.communicate()
         seconds = time.perf_counter() - start
         if process.returncode != 0:
@@ -105,9 +104,7 @@ def run_build(roots: Sequence[Path], out: Path, tokenizer: str, workers: int, ma
         process.kill()
         process.wait()
         shutil.rmtree(out, ignore_errors=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Build(seconds, cpu, memory.peak_bytes)
+    return Build(seconds, watch.cpu_seconds or float("nan"), watch.peak_bytes)
 
 
 def rows(result: dict[str, Any]) -> list[Sequence[str]]:
@@ -167,7 +164,7 @@ def _growth(entries: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     last = entries[-1]
     alike = [e for e in entries if (e["tokenizer"], e["workers"]) == (last["tokenizer"], last["workers"])]
     first = alike[0]
-    if first["files"] == last["files"] or first["peak_mib"] is None:
+    if first["files"] == last["files"] or first["peak_mib"] is None or last["peak_mib"] is None:
         return None
     slope = (last["peak_mib"] - first["peak_mib"]) / (last["files"] - first["files"])
     return {"mib_per_1000_files": slope * 1000, "mib_at_641000": last["peak_mib"] + slope * (641_000 - last["files"])}
