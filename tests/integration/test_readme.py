@@ -4,8 +4,8 @@ Made short by these substitutions, and by nothing else: a preset NAME becomes NA
 steps, `--max-new-tokens N` becomes 8. Blocks marked `sh` are not run here: they hold the two commands that CI runs
 itself (`make demo`, `make test`) and what would leave this machine.
 
-The commands find a folder `my-project` of Python files, `articles.jsonl` (text in the field `body`) and
-`articles.parquet`.
+The commands find a folder `my-project` of Python files, `articles.jsonl` (text in the field `body`),
+`articles.parquet`, a C++ project `my-library`, and two of its files as rows of `sources.jsonl`.
 """
 
 import json
@@ -20,6 +20,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from tests.cpp.trees import project as cpp_project
 from tests.integration.corpus import beginnings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,9 @@ def fill(folder: Path) -> None:
     with (folder / "articles.jsonl").open("w", encoding="utf-8") as file:
         file.writelines(json.dumps({"title": str(i), "body": text}) + "\n" for i, text in enumerate(texts))
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), folder / "articles.parquet")
+    sources = sorted(cpp_project(folder, "my-library", files=12).rglob("*.cpp"))[:2]
+    lines = (json.dumps({"path": path.name, "text": path.read_text(encoding="utf-8")}) + "\n" for path in sources)
+    (folder / "sources.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 @pytest.mark.parametrize("step", STEPS, ids=str)
@@ -113,8 +117,8 @@ def test_it_runs_as_written(step, folders):
 
 def test_the_readme_shows_the_two_commands_own_data_and_the_module():
     text = "\n".join(step.text for step in steps_of(ROOT / "README.md"))
-    sources = ["my-project", "articles.jsonl", "articles.parquet"]
+    sources = ["my-project", "my-library", "articles.jsonl", "articles.parquet"]
     commands = ["weft train", "weft generate", "weft evaluate perplexity", "weft inspect", "NativeSparseAttention("]
-    assert [words for words in sources + commands if words not in text] == []
+    assert [words for words in [*sources, *commands, "weft cpp build"] if words not in text] == []
     made = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
     assert [line.split("#")[0].strip() for line in "".join(made).splitlines()] == ["make demo", "make test"]

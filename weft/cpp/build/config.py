@@ -142,3 +142,12 @@ class Running:
 
     keep_work: bool = False
     """Leave the work folder, for a look at it."""
+
+    def problems(self) -> list[str]:
+        """What is wrong, one line each."""
+        found = []
+        if self.workers is not None and self.workers < 1:
+            found.append(f"--workers is {self.workers}; expected at least 1, or nothing for all cores")
+        if self.address is not None and self.engine != "ray":
+            found.append(f"--address names a Ray cluster, but --engine is {self.engine}; add --engine ray")
+        return found

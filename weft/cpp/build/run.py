@@ -42,7 +42,7 @@ def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running 
             goes on.
     """
     running = running or Running()
-    counter = _checked(sources, config)
+    counter = _checked(sources, config, running)
     folder = BuildFolder(out)
     folders = named_folders(sources.projects)
     settings = _identity(sources, config, counter, [(name, str(path)) for name, path in folders])
@@ -114,9 +114,9 @@ def _build(
     return report
 
 
-def _checked(sources: Sources, config: BuildConfig) -> TokenCounter:
+def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCounter:
     """All that can be wrong before the first file is read."""
-    problems = config.problems()
+    problems = [*config.problems(), *running.problems()]
     if not sources.projects and not sources.inputs:
         problems.append("there is nothing to build from; name folders with --projects or files with --inputs")
     if problems:
