@@ -3,7 +3,8 @@
 weft cpp build --projects fmt re2 --out corpus                 a document is what fits into 16,384 tokens and compiles
 weft cpp build --projects src/* --out corpus --tokenizer my-tokenizer --max-tokens 4096
 weft cpp build --inputs files.jsonl --out corpus --mode file   rows with text, path and project
-weft cpp report corpus                                         what went in, what came out, what was left out and why
+weft cpp report corpus                                         what went in, what came out, what was left out
+weft cpp check corpus                                          what compiles, what is missing, what is written twice
 weft train --data.follow corpus                                also while the build still runs
 
 The same command goes on with a build that was stopped. Engines and workers change no byte of the result.
@@ -35,6 +36,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_argument("folder", metavar="DIR", help="the --out of a build")
     report.add_argument("--json", action="store_true", help="print it as JSON")
     report.set_defaults(run=run_report)
+    text = "Measure a folder of documents, Weft's or anyone's: what compiles, what is missing, what is written twice."
+    check = commands.add_parser("check", help="measure a folder of documents", description=text)
+    check.add_argument("folder", metavar="DIR", help="shards, or Parquet and JSONL files with `text`")
+    check.add_argument("--projects", nargs="+", metavar="DIR", help="their sources (default: what the build read)")
+    check.add_argument("--max-tokens", type=int, metavar="N", help="the limit (default: the build's)")
+    check.add_argument("--tokenizer", metavar="NAME", help="counts the tokens (default: the build's)")
+    check.add_argument(
+        "--sample", type=int, metavar="N", help="compile so many of each project and kind (default: all)"
+    )
+    check.add_argument("--order-sample", type=int, default=12, metavar="N", help="as many for the order of definitions")
+    check.add_argument("--seed", type=int, default=0, help="of the samples")
+    check.add_argument("--without", nargs="+", default=[], choices=["partition", "passes", "order"], help="leave out")
+    check.add_argument("--workers", type=int, metavar="N", help="compilers at once (default: one for each core)")
+    check.add_argument("--json", action="store_true", help="print it as JSON")
+    check.set_defaults(run=run_check)
 
 
 def run_build(args: argparse.Namespace) -> int:
@@ -58,6 +74,31 @@ def run_report(args: argparse.Namespace) -> int:
 
     report = read_report(Path(args.folder))
     print(json.dumps(report, indent=1) if args.json else "\n".join(summary(report)))
+    return 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """`weft cpp check`."""
+    import json
+
+    from weft.cpp.build.state import sources_of
+    from weft.cpp.check import MEASURES, CheckConfig, check, show
+
+    config = CheckConfig(
+        max_tokens=args.max_tokens,
+        tokenizer=args.tokenizer,
+        sample=args.sample,
+        order_sample=args.order_sample,
+        seed=args.seed,
+        measures=[measure for measure in MEASURES if measure not in args.without],
+        workers=args.workers,
+    )
+    folder = Path(args.folder)
+    result = check(folder, [Path(root) for root in args.projects or sources_of(folder)], config)
+    if args.json:
+        print(json.dumps(result.to_dict(), indent=1))
+    else:
+        show(result)
     return 0
 
 

@@ -21,7 +21,7 @@ from .inputs import import_rows, projects_of, skipped_rows
 from .loop import Loop
 from .plan import Unit, named_folders, plan
 from .progress import Progress, open_progress
-from .state import BuildFolder
+from .state import BuildFolder, decisive
 
 
 def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running | None = None) -> dict[str, Any] | None:
@@ -81,7 +81,7 @@ def _build(
     units = plan(folders, projects_of(inputs), seed=config.seed, validation=config.validation)
     progress.say(f"{len(units):,} projects; tokens are counted by {counter.name}; into {folder.out}")
     index = FileIndex(folder.work / "files.sqlite")
-    emitter = Emitter(folder.out, config, {"format": config.format, "settings": settings["settings"]})
+    emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]})
     engine = open_engine(running.engine, workers=running.workers, address=running.address)
     loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
     try:
@@ -128,8 +128,10 @@ def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCo
 def _identity(
     sources: Sources, config: BuildConfig, counter: TokenCounter, folders: list[tuple[str, str]]
 ) -> dict[str, Any]:
-    """What a resume must agree in."""
-    settings = {**config.to_dict(), "tokenizer": counter.fingerprint}
+    """What a resume must agree in, and by which name the tokenizer is found again."""
+    named = Path(config.tokenizer).expanduser()
+    tokenizer = str(named.resolve()) if named.exists() else config.tokenizer
+    settings = {**config.to_dict(), "tokenizer": tokenizer, "tokenizer_fingerprint": counter.fingerprint}
     inputs = [str(Path(name).expanduser().resolve()) for name in sources.inputs]
     return {
         "settings": settings,

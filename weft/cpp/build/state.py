@@ -84,13 +84,19 @@ class BuildFolder:
                     f"{self.out} is not empty (it holds {', '.join(others[:3])}) and holds no build; choose a new --out"
                 )
             return
-        found = read_json(path)
-        for name, value in {"version": _VERSION, **settings}.items():
+        found = decisive(read_json(path))
+        for name, value in decisive({"version": _VERSION, **settings}).items():
             if found.get(name) != value:
                 raise ValueError(
                     f"{self.out} holds a build with {_difference(name, found.get(name), value)}; "
                     "choose another --out, or delete that folder"
                 )
+
+
+def decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """What decides the bytes: a tokenizer's fingerprint, not where it lies."""
+    inner = {name: value for name, value in settings.get("settings", {}).items() if name != "tokenizer"}
+    return {**settings, "settings": inner} if inner else settings
 
 
 def _difference(name: str, had: Any, wanted: Any) -> str:
@@ -122,3 +128,16 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """The content of a file that `write_json` wrote."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sources_of(out: Path) -> list[str]:
+    """The project folders that a build read.
+
+    Raises:
+        ValueError: the folder holds no build, or one of rows only.
+    """
+    path = out / SETTINGS
+    projects = read_json(path)["sources"]["projects"] if path.is_file() else []
+    if not projects:
+        raise ValueError(f"{out} does not say which folders its documents are from; name them with --projects")
+    return [folder for _, folder in projects]
