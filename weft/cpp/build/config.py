@@ -66,7 +66,7 @@ class BuildConfig:
     shard_rows: int = ROW_LIMIT
     """Rows of a shard, at most."""
 
-    shard_mb: int = 128
+    shard_mb: int = 64
     """Text of a shard in MB, about: it is closed by the document that reaches it."""
 
     format: Format = "parquet"

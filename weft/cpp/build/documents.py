@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import resource
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -65,7 +67,7 @@ class DocumentsTask:
                     break
                 with clock.step("write"):
                     pack.add(facts_of(document), document.text)
-            pack.add({"seconds": clock.seconds, "left_out": left_out})
+            pack.add({"seconds": clock.seconds, "left_out": left_out, "peak_mb": peak_mb()})
 
     def _documents(self, left_out: Counter[str]) -> Iterator[Document]:
         count = _counter(self.config.tokenizer)
@@ -117,6 +119,12 @@ class DocumentsTask:
 
         # One compiler at a time: the engine's workers run side by side.
         return verify(documents, self._project, sample=self.config.verify, seed=self.config.seed, workers=1)
+
+
+def peak_mb() -> float:
+    """Most memory that this process ever held, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
 
 
 @functools.lru_cache(maxsize=1)

@@ -48,6 +48,8 @@ class Totals:
         self.seconds: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         """Reason -> what became no document (mode `commits`)."""
+        self.peak_mb = 0.0
+        """Of the processes that made documents, the largest."""
         self._max_tokens = max_tokens
 
     def add(self, facts: dict[str, Any], part: str) -> None:
@@ -91,6 +93,7 @@ class Emitter:
                 if "seconds" in facts:
                     self.totals.seconds.update(facts["seconds"])
                     self.totals.left_out.update(facts["left_out"])
+                    self.totals.peak_mb = max(self.totals.peak_mb, facts["peak_mb"])
                     continue
                 place = _Place(pack, ref, facts)
                 self.totals.add(facts, part)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,6 +14,7 @@ from weft.cpp.report import collect, write_report
 from weft.cpp.tokens import TokenCounter, token_counter
 
 from .config import BuildConfig, Running, Sources
+from .documents import peak_mb
 from .emit import Emitter
 from .inputs import import_rows, projects_of, skipped_rows
 from .loop import Loop
@@ -93,7 +92,7 @@ def _build(
         about = {
             "engine": running.engine,
             "seconds": round(time.perf_counter() - started, 3),
-            "peak_mb": _peak_mb(),
+            "peak_mb": {"main": peak_mb(), "largest_task": emitter.totals.peak_mb},
             "rows_skipped": skipped_rows(inputs),
             "tokenizer": counter.name,
         }
@@ -152,10 +151,3 @@ def _refuse_empty(folder: BuildFolder, units: list[Unit], index: FileIndex) -> N
         f"nothing usable in {len(units):,} projects ({names}{', ...' if len(units) > 3 else ''}): {said}; "
         "expected C or C++ sources"
     )
-
-
-def _peak_mb() -> dict[str, float]:
-    """Largest resident memory so far, of this process and of its largest child that has ended; MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    who = {"main": resource.RUSAGE_SELF, "largest_worker": resource.RUSAGE_CHILDREN}
-    return {name: round(resource.getrusage(which).ru_maxrss * unit / 1e6, 1) for name, which in who.items()}

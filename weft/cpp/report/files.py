@@ -52,7 +52,8 @@ def summary(report: dict[str, Any]) -> list[str]:
     for part, counts in documents["parts"].items():
         lines.append(f"  {part}: {counts.get('documents', 0):,} documents, {counts.get('tokens', 0):,} tokens")
     speed = files["files"] / max(about["seconds"], 1e-9)
-    lines.append(f"{about['seconds']:,.1f} s with the engine {about['engine']}, {speed:,.1f} files/s")
+    memory = ", ".join(f"{who.replace('_', ' ')} {size:,.0f} MB" for who, size in about["peak_mb"].items())
+    lines.append(f"{about['seconds']:,.1f} s with the engine {about['engine']}, {speed:,.1f} files/s; {memory}")
     lines += [f"  {step}: {value:,.2f} ms a file" for step, value in report["ms_per_file"].items()]
     return lines
 
