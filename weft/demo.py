@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from weft.data import held_out_documents, load_tokenizer
 from weft.evaluate import perplexity, xz
@@ -21,11 +23,18 @@ from weft.evaluate.perplexity import Perplexity
 from weft.model import Decoder
 from weft.train import RunConfig, train
 from weft.train.folder import RunFolder, write_text
+from weft.train.pace import seconds_a_step
 from weft.train.progress import Progress, open_progress, phase
 from weft.train.telemetry import read_rows
 
 _HEADING = "\n## Files it never saw\n"
 _SHOWN_LINES = 14  # of each sample
+
+STEP_SECONDS = 225
+"""Of all steps together. Data, samples, the measurement and pictures take another minute or two."""
+
+FEWEST, MOST = 120, 400
+"""Steps: fewer teach the model little, more are for a machine where nobody waits minutes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,25 @@ class DemoResult:
         if self.held_out is None or self.compressed is None:
             return ""
         return f"held-out: {self.held_out.bits_per_byte:.2f} bits per byte (xz -9: {self.compressed.bits_per_byte:.2f})"
+
+
+def paced(config: RunConfig) -> RunConfig:
+    """The run with as many steps as take STEP_SECONDS here; a run that is there already keeps its own number."""
+    folder = RunFolder(config.out)
+    if folder.config.exists():
+        steps = int(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["train"]["steps"])
+    else:
+        progress = open_progress(config.telemetry.progress)
+        try:
+            with phase(progress, "timing a step on this machine"):
+                seconds = seconds_a_step(config)
+            steps = min(max(int(STEP_SECONDS / seconds) // 20 * 20, FEWEST), MOST)
+            progress.say(f"a step takes {seconds:.2f} s here: {steps} steps (--train.steps N asks for another number)")
+        finally:
+            progress.close()
+    return replace(
+        config, train=replace(config.train, steps=steps, sample_every=steps // 2, checkpoint_every=steps // 2)
+    )
 
 
 def demo(config: RunConfig, *, command: str) -> DemoResult:

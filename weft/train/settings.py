@@ -53,8 +53,8 @@ def read_settings(
         ValueError: an unknown or impossible setting, with what to write instead.
         FileNotFoundError: a --config file that is not there.
     """
-    files = [_read_yaml(path) for path in _asked_for(words, "config")]
-    name = next(iter(reversed(_asked_for(words, "preset"))), None)
+    files = [_read_yaml(path) for path in asked_for(words, "config")]
+    name = next(iter(reversed(asked_for(words, "preset"))), None)
     name = name or next((str(file["preset"]) for file in reversed(files) if file.get("preset")), preset_name)
     values = _flatten(defaults or {})
     if name is not None:
@@ -166,7 +166,7 @@ def _check_environment(known: Sequence[str]) -> None:
             raise ValueError(f"the environment variable {variable} names no setting{hint}; unset it")
 
 
-def _asked_for(words: Sequence[str], name: str) -> list[str]:
+def asked_for(words: Sequence[str], name: str) -> list[str]:
     """The values of `--name`, or else of its environment variable."""
     found = []
     for index, word in enumerate(words):
