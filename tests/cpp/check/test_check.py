@@ -10,7 +10,7 @@ from weft.cpp.document import Span
 
 from .world import HEADER, SOURCE, project, row, write_jsonl
 
-SETTINGS = {"max_tokens": 1000, "tokenizer": "byte"}
+SETTINGS = {"max_tokens": 1000, "tokenizer": "bytes", "tokenizer_fingerprint": "byte"}
 WHOLE = [
     row(HEADER, [Span("shape.h", 0, len(HEADER))], "whole"),
     row(SOURCE, [Span("shape.cc", 0, len(SOURCE))], "whole"),
@@ -46,6 +46,17 @@ def test_bad_documents_miss_their_targets(tmp_path):
     shown = console.export_text()
     assert "syntax: 1" in shown
     assert "train-00000.jsonl:1 geo cut shape.cc" in shown
+
+
+def test_a_part_of_a_long_function_is_told_apart(tmp_path):
+    half = SOURCE[: SOURCE.index("  result *=")]
+    part = row(half, [Span("shape.cc", 0, len(half))]) | {"oversize": True}
+    good = row("// again\n" + SOURCE, [Span("shape.cc", 0, len(SOURCE))])
+    config = CheckConfig(measures=("passes",))
+    result = check(write_jsonl(tmp_path / "out", [part, good], SETTINGS), [project(tmp_path)], config)
+    assert (result.by_kind["cut"].documents.value, result.unmarked.documents.value) == (0.5, 1.0)
+    assert (result.cuts.marked, result.cuts.inside) == (1, ())
+    assert "  without parts of one function" in {line.measure for line in rows(result)}
 
 
 def test_anyones_folder_needs_the_length_only(tmp_path):
@@ -87,8 +98,8 @@ def test_the_builds_own_projects_are_taken(tmp_path):
 
 
 def test_another_tokenizer_than_the_builds_is_refused(tmp_path):
-    folder = write_jsonl(tmp_path / "out", WHOLE, {"max_tokens": 1000, "tokenizer": "0123abcd"})
-    with pytest.raises(ValueError, match="where the tokenizer lies"):
+    folder = write_jsonl(tmp_path / "out", WHOLE, {"max_tokens": 1000, "tokenizer_fingerprint": "0123abcd"})
+    with pytest.raises(ValueError, match="does not say which tokenizer"):
         check(folder, [project(tmp_path)])
     with pytest.raises(ValueError, match="another tokenizer than byte"):
         check(folder, [project(tmp_path)], CheckConfig(tokenizer="bytes"))

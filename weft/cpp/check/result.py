@@ -47,6 +47,9 @@ class Result:
 
     passes: Rate | None = None
     by_kind: dict[str, Rate] = field(default_factory=dict)
+    unmarked: Rate | None = None
+    """Of `cut` documents without those that say that they hold a part of a function too long for any document."""
+
     by_project: dict[str, Rate] = field(default_factory=dict)
     cut_by_project: dict[str, Rate] = field(default_factory=dict)
     failures: dict[str, list[Failure]] = field(default_factory=dict)
@@ -92,6 +95,7 @@ class Result:
             "partition": self.partition_share,
             "projects": {name: self._project(name) for name in sorted({*self.coverage, *self.by_project, *self.order})},
             "passes": None if self.passes is None else dataclasses.asdict(self.passes),
+            "passes_unmarked": None if self.unmarked is None else dataclasses.asdict(self.unmarked),
             "passes_by_kind": {name: dataclasses.asdict(one) for name, one in self.by_kind.items()},
             "order": together(self.order.values()).to_dict() if self.order else None,
             "failures": {

@@ -42,7 +42,7 @@ class CheckConfig:
     """What no document may exceed; None: what the folder's build.json says."""
 
     tokenizer: str | None = None
-    """`bytes`, a folder or a name on the hub: the one that counted the documents. None: bytes, if they were."""
+    """`bytes`, a folder or a name on the hub: the one that counted the documents. None: the build's."""
 
     sample: int | None = None
     """Documents of each project and kind that are compiled; None compiles all."""
@@ -95,7 +95,7 @@ def check(
     max_tokens = config.max_tokens or said.get("max_tokens")
     if max_tokens is None:
         raise ValueError(f"{folder} does not say how long its documents may be; give --max-tokens and --tokenizer")
-    encode = _tokenizer(folder, config.tokenizer, said.get("tokenizer")).encode
+    encode = _tokenizer(folder, config.tokenizer, said).encode
     roots = list(projects) or [Path(path) for _, path in build.get("sources", {}).get("projects", ())]
     if not roots:
         raise ValueError(f"{folder} does not say which projects its documents come from; give them by --projects")
@@ -148,6 +148,7 @@ def check(
         result.by_project = rates_by(outcomes, lambda outcome: outcome.document.project)
         cut = [outcome for outcome in outcomes if outcome.document.kind == "cut"]
         result.cut_by_project = rates_by(cut, lambda outcome: outcome.document.project)
+        result.unmarked = rate([outcome for outcome in cut if not outcome.document.record.oversize])
         result.failures = failures(outcomes)
     if "order" in config.measures:
         chosen = [document for document, _ in order_sample]
@@ -172,18 +173,19 @@ def _build_of(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _tokenizer(folder: Path, given: str | None, fingerprint: str | None) -> Tokenizer:
+def _tokenizer(folder: Path, given: str | None, said: dict[str, Any]) -> Tokenizer:
     """The tokenizer that counts.
 
     Args:
         folder: For messages.
-        given: What the user named; None: whatever the build used, which can only be known of bytes.
-        fingerprint: Of the one that the build used.
+        given: What the user named; None: what the build names.
+        said: The build's settings.
     """
-    if given is None and fingerprint != "byte":
-        raise ValueError(f"{folder} does not say where the tokenizer lies that counted it; give it by --tokenizer")
-    tokenizer = load_tokenizer("byte" if given in (None, "bytes") else given or "")
-    if fingerprint not in (None, tokenizer.fingerprint):
+    spec = given or said.get("tokenizer")
+    if spec is None:
+        raise ValueError(f"{folder} does not say which tokenizer counted it; give it by --tokenizer")
+    tokenizer = load_tokenizer("byte" if spec == "bytes" else spec)
+    if said.get("tokenizer_fingerprint") not in (None, tokenizer.fingerprint):
         raise ValueError(
             f"{folder} was counted by another tokenizer than {tokenizer.name}; give that one by --tokenizer"
         )

@@ -36,6 +36,8 @@ def rows(result: Result) -> list[Row]:
     for kind, least in (("whole", 0.99), ("cluster", 0.99), ("cut", 0.90)):
         if (found := result.by_kind.get(kind)) is not None:
             out.append(_pass_row(f"compile, {kind}", found, least))
+    if result.unmarked is not None and result.cuts.marked:
+        out.append(_pass_row("  without parts of one function", result.unmarked, None))
     if result.passes is not None:
         out.append(_pass_row("compile, all", result.passes, None))
         for name, found in result.by_project.items():
