@@ -11,7 +11,7 @@ from weft.cpp.dedup.index import FileIndex, Member
 from weft.cpp.dedup.sketch import jaccard, shingles
 from weft.cpp.lexer import tokens_of
 
-from .pack import Pack, Ref
+from .pack import OpenPacks, Pack, Ref
 from .plan import Unit
 
 EXAMPLES_KEPT = 5
@@ -80,9 +80,9 @@ def decide_project(
         near_duplicates: Least Jaccard similarity; 0: not looked for.
     """
     chosen = []
-    with _Packs() as reader:
+    with OpenPacks() as reader:
         for path in packs:
-            for about, ref in reader.entries(path):
+            for about, ref in _entries(path):
                 if "seconds" in about:
                     tally.seconds.update(about["seconds"])
                     continue
@@ -102,7 +102,7 @@ def _fate(
     ref: Ref,
     index: FileIndex,
     tally: Tally,
-    reader: _Packs,
+    reader: OpenPacks,
     near_duplicates: float,
 ) -> bool | None:
     """True: used; False: context only; None: left out, and counted."""
@@ -121,9 +121,9 @@ def _fate(
     if not near_duplicates or not about["bands"]:
         return True
     candidates = index.candidates(about["bands"])
-    here = reader.shingles(pack, ref) if candidates else set()
+    here = _shingles(reader, pack, ref) if candidates else set()
     for member in candidates:
-        there = reader.shingles(pack.with_name(member.pack), Ref(member.start, member.stored, member.size))
+        there = _shingles(reader, pack.with_name(member.pack), Ref(member.start, member.stored, member.size))
         if jaccard(here, there) >= near_duplicates:
             return _as_duplicate("near duplicates", member.held_out, unit, path, tally, usable=True)
     index.add(Member(pack.name, *ref, unit.held_out), about["bands"])
@@ -141,30 +141,10 @@ def _as_duplicate(kind: str, held_out: bool, unit: Unit, path: str, tally: Tally
     return False
 
 
-class _Packs:
-    """The packs that are read, a few of them open."""
+def _entries(path: Path) -> Iterator[tuple[dict[str, Any], Ref]]:
+    with Pack(path) as pack:
+        yield from pack.entries()
 
-    _MOST_OPEN = 16
 
-    def __init__(self) -> None:
-        self._open: dict[Path, Pack] = {}
-
-    def __enter__(self) -> _Packs:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for pack in self._open.values():
-            pack.__exit__()
-
-    def entries(self, path: Path) -> Iterator[tuple[dict[str, Any], Ref]]:
-        with Pack(path) as pack:
-            yield from pack.entries()
-
-    def shingles(self, path: Path, ref: Ref) -> set[str]:
-        pack = self._open.pop(path, None)
-        if pack is None:
-            if len(self._open) >= self._MOST_OPEN:
-                self._open.pop(next(iter(self._open))).__exit__()
-            pack = Pack(path)
-        self._open[path] = pack  # the last one is the youngest
-        return shingles(tokens_of(pack.read(ref)))
+def _shingles(packs: OpenPacks, path: Path, ref: Ref) -> set[str]:
+    return shingles(tokens_of(packs.read(path, ref)))

@@ -7,7 +7,6 @@ import resource
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from weft.cpp.tokens import TokenCounter, token_counter
 from .config import BuildConfig
 from .decide import Chosen
 from .inputs import commits_of
-from .pack import Pack, PackWriter, Ref
+from .pack import OpenPacks, PackWriter, Ref
 from .rows import facts_of
 from .scan import StepClock
 
@@ -95,15 +94,11 @@ class DocumentsTask:
 
     @functools.cached_property
     def _project(self) -> Project:
-        with ExitStack() as stack:
-            packs = {
-                name: stack.enter_context(Pack(self.scans / name))
-                for name in sorted({file.pack for file in self.files})
-            }
+        with OpenPacks() as packs:
             files = tuple(
                 SourceFile(
                     file.path,
-                    packs[file.pack].read(Ref(file.start, file.stored, file.size)),
+                    packs.read(self.scans / file.pack, Ref(file.start, file.stored, file.size)),
                     tuple(file.licences),
                     file.emitted,
                 )

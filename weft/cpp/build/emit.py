@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .config import BuildConfig
-from .pack import Pack, Ref
+from .pack import OpenPacks, Pack, Ref
 from .plan import Unit
 from .shards import ShardWriter
 from .shuffle import Shuffler
@@ -83,7 +83,7 @@ class Emitter:
         self._shufflers = {part: Shuffler[_Place](config.shuffle_window, config.seed, part) for part in self.writers}
         self._rows: Counter[str] = Counter()
         self._samples: list[tuple[int, int, _Place]] = []
-        self._open: dict[Path, Pack] = {}
+        self._packs = OpenPacks(_MOST_OPEN)
 
     def project(self, unit: Unit, pack: Path) -> None:
         """All documents of one project."""
@@ -116,9 +116,7 @@ class Emitter:
         """Drop what is not whole, close what is open."""
         for writer in self.writers.values():
             writer.abort()
-        for pack in self._open.values():
-            pack.__exit__()
-        self._open.clear()
+        self._packs.__exit__()
 
     def samples(self) -> list[dict[str, Any]]:
         """A few documents of the build, chosen by their hashes, with their texts."""
@@ -140,10 +138,4 @@ class Emitter:
             heapq.heappushpop(self._samples, entry)
 
     def _read(self, place: _Place) -> bytes:
-        pack = self._open.pop(place.pack, None)
-        if pack is None:
-            if len(self._open) >= _MOST_OPEN:
-                self._open.pop(next(iter(self._open))).__exit__()
-            pack = Pack(place.pack)
-        self._open[place.pack] = pack  # the last one is the youngest
-        return pack.read(place.ref)
+        return self._packs.read(place.pack, place.ref)

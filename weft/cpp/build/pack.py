@@ -115,3 +115,33 @@ class Pack:
             return b""
         self._file.seek(ref.start)
         return self._codec.decompress(self._file.read(ref.stored), ref.size, asbytes=True)
+
+
+class OpenPacks:
+    """Reads records of many packs, the last few of which stay open; use it as a context.
+
+    Args:
+        most: Packs that are open at a time.
+    """
+
+    def __init__(self, most: int = 32) -> None:
+        self._most = most
+        self._open: dict[Path, Pack] = {}
+
+    def __enter__(self) -> OpenPacks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pack in self._open.values():
+            pack.__exit__()
+        self._open.clear()
+
+    def read(self, path: Path, ref: Ref) -> bytes:
+        """The text of one record of one pack."""
+        pack = self._open.pop(path, None)
+        if pack is None:
+            if len(self._open) >= self._most:
+                self._open.pop(next(iter(self._open))).__exit__()
+            pack = Pack(path)
+        self._open[path] = pack  # the last one is the youngest
+        return pack.read(ref)

@@ -13,9 +13,8 @@ from weft.cpp.document import Document, Span
 from weft.cpp.project import Project, SourceFile
 from weft.cpp.tokens import CountTokens
 
-from .borders import borders_of
+from .cut import cut_documents
 from .includes import include_graph
-from .pieces import pieces_of
 
 
 def repo_documents(project: Project, *, max_tokens: int, count_tokens: CountTokens) -> Iterator[Document]:
@@ -34,7 +33,10 @@ def repo_documents(project: Project, *, max_tokens: int, count_tokens: CountToke
             room.append((file, part))
             total += tokens
         else:
-            yield from _cut(project, file, max_tokens, count_tokens)
+            head = _head(file)
+            yield from cut_documents(
+                file, project.name, "repo", max_tokens=max_tokens, count_tokens=count_tokens, head=head
+            )
     yield from _documents(project, room, max_tokens, count_tokens)
 
 
@@ -111,26 +113,4 @@ def _documents(
             licences=tuple(sorted({name for file in chosen for name in file.licences})),
             mode="repo",
             kind="whole" if taken == 1 else "cluster",
-        )
-
-
-def _cut(project: Project, file: SourceFile, max_tokens: int, count_tokens: CountTokens) -> Iterator[Document]:
-    """A file that exceeds the budget alone: pieces, its path before each."""
-    head = _head(file)
-
-    def count_behind_head(text: bytes) -> int:
-        return count_tokens(head + text)
-
-    borders = borders_of(file.text, file.path)
-    for piece in pieces_of(file.text, borders, max_tokens=max_tokens, count_tokens=count_behind_head):
-        yield Document(
-            head + file.text[piece.start : piece.end],
-            n_tokens=piece.tokens,
-            project=project.name,
-            paths=(file.path,),
-            spans=(Span(file.path, piece.start, piece.end),),
-            licences=file.licences,
-            mode="repo",
-            kind="cut",
-            oversize=piece.inside,
         )
