@@ -21,7 +21,17 @@ def test_the_flags_of_a_build_are_these(capsys):
         *("--max-file-bytes", "--keep-vendored", "--no-keep-vendored", "--licence-allow", "--licence-deny"),
         *("--near-duplicates", "--redact", "--no-redact", "--decontaminate", "--verify", "--validation", "--seed"),
         *("--shuffle-window", "--shard-rows", "--shard-mb", "--format", "--text-field", "--path-field"),
-        *("--project-field", "--engine", "--workers", "--address", "--progress", "--keep-work", "--no-keep-work"),
+        *(
+            "--project-field",
+            "--engine",
+            "--workers",
+            "--address",
+            "--progress",
+            "--keep-work",
+            "--no-keep-work",
+            "--mirror",
+            "--on-error",
+        ),
     }
 
 

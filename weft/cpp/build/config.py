@@ -54,6 +54,9 @@ class BuildConfig:
     verify: float = 0.0
     """Share of the documents that go through the compiler."""
 
+    on_error: Literal["fail", "skip"] = "fail"
+    """A project of which no documents can be made ends the build, or is left out and counted."""
+
     validation: float = 0.01
     """Share of the projects that are held out, about."""
 
@@ -139,6 +142,9 @@ class Running:
 
     progress: Literal["auto", "bar", "lines", "none"] = "auto"
     """A bar on a terminal, else plain lines."""
+
+    mirror: str | None = None
+    """URL that fsspec knows (s3://bucket/folder): every finished shard is copied there too."""
 
     keep_work: bool = False
     """Leave the work folder, for a look at it."""

@@ -25,6 +25,10 @@ from .rows import facts_of
 from .scan import StepClock
 
 
+class ProjectError(RuntimeError):
+    """No documents can be made of a project: a bug of ours, met by its sources."""
+
+
 @dataclass(frozen=True)
 class DocumentsTask:
     """The documents of one project."""
@@ -55,6 +59,21 @@ class DocumentsTask:
         """Do the work; a pack that is there already is done."""
         if self.pack.exists():
             return
+        try:
+            self._write()
+        except (OSError, MemoryError):
+            raise  # of this machine, not of this project
+        except Exception as error:
+            if self.config.on_error == "fail":
+                raise ProjectError(
+                    f"no documents can be made of project {self.name}: {type(error).__name__}: {error}; "
+                    "--on-error skip leaves such a project out and counts it"
+                ) from error
+            with PackWriter(self.pack) as pack:
+                left_out = {f"project that failed ({type(error).__name__}: {error})": 1}
+                pack.add({"seconds": {}, "left_out": left_out, "peak_mb": peak_mb()})
+
+    def _write(self) -> None:
         clock = StepClock()
         left_out: Counter[str] = Counter()
         with PackWriter(self.pack) as pack:

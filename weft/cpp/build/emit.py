@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .config import BuildConfig
+from .mirror import Mirror
 from .pack import OpenPacks, Pack, Ref
 from .plan import Unit
 from .shards import ShardWriter
@@ -47,7 +48,7 @@ class Totals:
         self.projects: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        """Reason -> what became no document (mode `commits`)."""
+        """Reason -> changes, or projects, that became no document."""
         self.peak_mb = 0.0
         """Of the processes that made documents, the largest."""
         self._max_tokens = max_tokens
@@ -72,13 +73,14 @@ class Emitter:
         out: The build's folder.
         config: Settings.
         about: What the manifests say besides their shards.
+        mirror: Where copies go.
     """
 
-    def __init__(self, out: Path, config: BuildConfig, about: dict[str, Any]) -> None:
+    def __init__(self, out: Path, config: BuildConfig, about: dict[str, Any], mirror: Mirror | None = None) -> None:
         self.totals = Totals(config.max_tokens)
         self.writers = {
-            "train": ShardWriter(out, "train", config, about),
-            "validation": ShardWriter(out / "validation", "validation", config, about),
+            "train": ShardWriter(out, "train", config, about, mirror),
+            "validation": ShardWriter(out / "validation", "validation", config, about, mirror),
         }
         self._shufflers = {part: Shuffler[_Place](config.shuffle_window, config.seed, part) for part in self.writers}
         self._rows: Counter[str] = Counter()

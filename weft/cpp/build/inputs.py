@@ -36,8 +36,8 @@ _ROWS_OF_A_PROJECT = 1000
 
 _TABLES = """
 CREATE TABLE rows (project TEXT, path TEXT, text BLOB, size INTEGER, licences TEXT, PRIMARY KEY (project, path));
-CREATE TABLE commits (project TEXT, number INTEGER, path TEXT, change BLOB, size INTEGER, licences TEXT,
-    PRIMARY KEY (project, number));
+CREATE TABLE commits (number INTEGER PRIMARY KEY, project TEXT, path TEXT, change BLOB, size INTEGER, licences TEXT);
+CREATE INDEX by_project ON commits (project, number);
 CREATE TABLE skipped (reason TEXT PRIMARY KEY, count INTEGER);
 """
 
@@ -116,8 +116,7 @@ def _import_file(file: Path, sources: Sources, db: sqlite3.Connection, skipped: 
             }
             path = str(row.get("new_file") or row.get("old_file") or path)
             data, size = _packed(json.dumps(change).encode())
-            values = (name, _next_number(db, name), path, data, size, licences)
-            db.execute("INSERT INTO commits VALUES (?, ?, ?, ?, ?, ?)", values)
+            db.execute("INSERT INTO commits VALUES (NULL, ?, ?, ?, ?, ?)", (name, path, data, size, licences))
             continue
         text = row.get(sources.text_field)
         if not isinstance(text, str):
@@ -135,10 +134,6 @@ def _import_file(file: Path, sources: Sources, db: sqlite3.Connection, skipped: 
             added = db.execute("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", row_values).rowcount
             skipped["another row has its project and path"] += added == 0
     skipped += Counter()  # without zeros
-
-
-def _next_number(db: sqlite3.Connection, project: str) -> int:
-    return int(db.execute("SELECT COUNT(*) FROM commits WHERE project = ?", (project,)).fetchone()[0])
 
 
 def _records(file: Path, skipped: Counter[str]) -> Iterator[dict[str, Any]]:

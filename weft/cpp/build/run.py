@@ -18,6 +18,7 @@ from .documents import peak_mb
 from .emit import Emitter
 from .inputs import import_rows, projects_of, skipped_rows
 from .loop import Loop
+from .mirror import Mirror
 from .plan import Unit, named_folders, plan
 from .progress import Progress, open_progress
 from .state import BuildFolder, decisive
@@ -79,8 +80,9 @@ def _build(
         raise
     units = plan(folders, projects_of(inputs), seed=config.seed, validation=config.validation)
     progress.say(f"{len(units):,} projects; tokens are counted by {counter.name}; into {folder.out}")
+    mirror = Mirror(running.mirror) if running.mirror else None
     index = FileIndex(folder.work / "files.sqlite")
-    emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]})
+    emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]}, mirror)
     engine = open_engine(running.engine, workers=running.workers, address=running.address)
     loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
     try:

@@ -16,6 +16,7 @@ from weft.data.publish import flush_to_disk
 from weft.data.shards import COMPLETE, MANIFEST, sha256_of
 
 from .config import BuildConfig
+from .mirror import Mirror
 from .rows import SCHEMA
 from .state import read_json, write_json
 
@@ -31,16 +32,21 @@ class ShardWriter:
         prefix: Of their names.
         config: Format and sizes.
         about: What the manifest says besides its shards.
+        mirror: Where copies go; None: nowhere.
     """
 
-    def __init__(self, folder: Path, prefix: str, config: BuildConfig, about: dict[str, Any]) -> None:
-        self._folder, self._prefix, self._config = folder, prefix, config
+    def __init__(
+        self, folder: Path, prefix: str, config: BuildConfig, about: dict[str, Any], mirror: Mirror | None = None
+    ) -> None:
+        self._folder, self._prefix, self._config, self._mirror = folder, prefix, config, mirror
+        self._there = "" if prefix == "train" else f"{prefix}/"
         manifest = folder / MANIFEST
         self._about = about
         self.shards: list[dict[str, Any]] = read_json(manifest)["shards"] if manifest.exists() else []
         self.published = sum(shard["rows"] for shard in self.shards)
         """Rows in whole shards: a resumed build goes on behind them."""
         self._open: _Shard | None = None
+        self._copied = False
 
     def add(self, text: bytes, facts: dict[str, Any]) -> None:
         """Append a row; closes and publishes the shard that it fills."""
@@ -56,6 +62,8 @@ class ShardWriter:
         """Publish what is left, and say that nothing follows. An empty stream leaves no folder."""
         if self._open is not None:
             self._publish()
+        elif not self._copied:
+            self._copy()  # all was published before, and perhaps not copied
 
     def complete(self) -> None:
         """`_COMPLETE`, on disk."""
@@ -63,6 +71,8 @@ class ShardWriter:
         path.touch()
         flush_to_disk(path)
         flush_to_disk(self._folder)
+        if self._mirror is not None:
+            self._mirror.replace(path, self._there + COMPLETE)
 
     def abort(self) -> None:
         """Drop the shard that is not whole."""
@@ -79,6 +89,16 @@ class ShardWriter:
             shard.drop()
         totals = {what: sum(entry[what] for entry in self.shards) for what in ("rows", "tokens", "bytes")}
         write_json(self._folder / MANIFEST, {**self._about, **totals, "shards": self.shards})
+        self._copy()
+
+    def _copy(self) -> None:
+        """What the mirror does not have, a killed build's last shard too; the manifest behind the shards it lists."""
+        if self._mirror is None or not self.shards:
+            return
+        for entry in self.shards if not self._copied else self.shards[-1:]:
+            self._mirror.copy(self._folder / entry["name"], self._there + entry["name"])
+        self._mirror.replace(self._folder / MANIFEST, self._there + MANIFEST)
+        self._copied = True
 
 
 class _Sink(Protocol):

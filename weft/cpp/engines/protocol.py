@@ -48,7 +48,8 @@ def open_engine(kind: str, *, workers: int | None, address: str | None) -> Engin
     Raises:
         ImportError: Ray is not installed.
     """
-    count = workers or len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    count = workers or cores or 1
     if kind == "process":
         from .process import ProcessEngine
 

@@ -42,7 +42,7 @@ def summary(report: dict[str, Any]) -> list[str]:
         lines += [f"  {step['step']}: left out {count:,}, {reason}" for reason, count in step["refused"].items()]
     lines += [f"  {kind}: {count:,} are context only" for kind, count in files["context"].items()]
     lines += [f"  redaction: {count:,} x {kind}" for kind, count in files["redacted"].items()]
-    lines += [f"  history: left out {count:,}, {reason}" for reason, count in documents["left_out"].items()]
+    lines += [f"  documents: left out {count:,}, {reason}" for reason, count in documents["left_out"].items()]
     lines.append(f"{documents['documents']:,} documents, {documents['tokens']:,} tokens ({about['tokenizer']})")
     for kind, counts in documents["by_kind"].items():
         verdicts = documents["compiles"][kind]

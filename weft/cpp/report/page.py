@@ -34,7 +34,7 @@ def page(report: dict[str, Any]) -> str:
         _counts("Duplicates that are context only", files["context"]),
         _counts("Redacted", files["redacted"]),
         _counts("Licences of the accepted files", files["licences"]),
-        _counts("Changes left out", documents["left_out"]),
+        _counts("Left out while documents were made", documents["left_out"]),
         "<h2>Documents</h2>",
         histogram(documents["histogram"], settings["max_tokens"]),
         _table(
