@@ -143,6 +143,12 @@ def test_all_mistakes_of_the_settings_come_in_one_message(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_library_that_is_not_installed_is_named_with_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr("weft.cpp.build.run._NEEDED", ("rensa", "no_such_library"))
+    with pytest.raises(ImportError, match=r"weft cpp needs no_such_library: pip install 'weft-lm\[cpp\]'"):
+        made(tmp_path / "out", projects(tmp_path, 1))
+
+
 def test_a_project_in_which_nothing_is_usable_does_not_stop_the_others(tmp_path):
     report = made(tmp_path / "out", [*projects(tmp_path, 1), write_tree(tmp_path / "empty", {"a.txt": "words"})])
     assert report["projects"]["without_documents"] == ["empty"]

@@ -1,4 +1,4 @@
-"""A copy of the shards where `--mirror` says, which is any place that fsspec knows: for readers who see no common disk."""
+"""A copy of the shards where `--mirror` says, any place that fsspec knows: for readers who share no disk."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ class Mirror:
         try:
             import fsspec
         except ImportError as error:
-            raise ImportError(
-                "--mirror needs fsspec: pip install fsspec (and s3fs, gcsfs, ... for such places)"
-            ) from error
+            raise ImportError("--mirror needs fsspec: pip install 'weft-lm[cloud]' (and s3fs, gcsfs, ...)") from error
         try:
             self._files, root = fsspec.core.url_to_fs(url)
         except ValueError as error:

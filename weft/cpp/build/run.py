@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections import Counter
 from pathlib import Path
@@ -115,6 +116,9 @@ def _build(
     return report
 
 
+_NEEDED = ("rensa", "tree_sitter", "tree_sitter_cpp", "tree_sitter_c")
+
+
 def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCounter:
     """All that can be wrong before the first file is read."""
     problems = [*config.problems(), *running.problems()]
@@ -122,6 +126,9 @@ def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCo
         problems.append("there is nothing to build from; name folders with --projects or files with --inputs")
     if problems:
         raise ValueError("; ".join(problems))
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(f"weft cpp needs {', '.join(missing)}: pip install 'weft-lm[cpp]'")
     load_benchmarks(map(Path, config.decontaminate))
     return token_counter(config.tokenizer)
 

@@ -10,8 +10,6 @@ import hashlib
 import struct
 from collections.abc import Sequence
 
-import rensa
-
 BANDS, ROWS = 16, 8
 SHINGLE = 5
 """Tokens of a shingle."""
@@ -33,6 +31,8 @@ def bands_of(found: set[str]) -> tuple[int, ...]:
     """(BANDS,) signed 64-bit keys; two files with an equal key are candidates. Empty for an empty set."""
     if not found:
         return ()
+    import rensa
+
     sketch = rensa.RMinHash(num_perm=BANDS * ROWS, seed=_SEED)
     sketch.update(list(found))
     values = _VALUES.pack(*sketch.digest())

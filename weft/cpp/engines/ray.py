@@ -19,7 +19,7 @@ class RayEngine:
         try:
             import ray
         except ImportError as error:
-            raise ImportError("--engine ray needs Ray: pip install 'ray>=2.9', or use --engine pool") from error
+            raise ImportError("--engine ray needs Ray: pip install 'weft-lm[scale]', or use --engine pool") from error
         self._ray = ray
         settings: dict[str, Any] = (
             {"address": address} if address else {"num_cpus": workers, "include_dashboard": False}
