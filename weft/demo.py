@@ -73,8 +73,9 @@ def paced(config: RunConfig) -> RunConfig:
             progress.say(f"a step takes {seconds:.2f} s here: {steps} steps (--train.steps N asks for another number)")
         finally:
             progress.close()
+    half = steps // 2
     return replace(
-        config, train=replace(config.train, steps=steps, sample_every=steps // 2, checkpoint_every=steps // 2)
+        config, train=replace(config.train, steps=steps, sample_every=half, evaluate_every=half, checkpoint_every=half)
     )
 
 
