@@ -17,7 +17,7 @@ def config(tmp_path):
     return read_settings(words, prog="weft demo", description="", defaults=DEFAULTS, preset_name="nano-d4-tiny")
 
 
-@pytest.mark.parametrize(("seconds", "steps"), [(0.01, demo.MOST), (1.0, 220), (100.0, demo.FEWEST)])
+@pytest.mark.parametrize("seconds, steps", [(0.01, demo.MOST), (1.0, 220), (100.0, demo.FEWEST)])
 def test_as_many_steps_as_fit(seconds, steps, config, monkeypatch, capsys):
     monkeypatch.setattr(demo, "seconds_a_step", lambda config: seconds)
     paced = demo.paced(config)
