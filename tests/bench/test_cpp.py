@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from weft.bench.cpp import _growth, _scaling, measure_cpp, rows
+from weft.bench.cpp import _growth, _scaling, measure_cpp, merged, rows
 from weft.bench.cpp_trees import read_trees, renamed, write_copies
 from weft.bench.process_tree import TreeWatch, descendants
 
@@ -78,10 +78,27 @@ def test_the_benchmark_builds_and_tells(tmp_path):
     assert list(tmp_path.glob("weft-bench-*")) == []
 
 
-def test_growth_and_scaling_come_from_lines_of_one_kind():
-    def entry(files, workers, files_s, peak):
-        return {"files": files, "workers": workers, "files_s": files_s, "peak_mib": peak, "tokenizer": "bpe"}
+def entry(files, workers, files_s, peak, tokenizer="bpe"):
+    return {"files": files, "workers": workers, "files_s": files_s, "peak_mib": peak, "tokenizer": tokenizer}
 
+
+def test_lines_of_the_same_trees_stay():
+    about = {"machine": "m", "projects": ["a"], "max_tokens": 9}
+    known = about | {"entries": [entry(1000, 2, 95, 150), entry(1000, 1, 50, 100), entry(1000, 1, 70, 90, "bytes")]}
+    new = about | {"entries": [entry(5000, 2, 95, 170), entry(1000, 1, 47.5, 100)]}
+    both = merged(known, new)
+    assert [(e["files"], e["tokenizer"], e["workers"]) for e in both["entries"]] == [
+        (1000, "bytes", 1),
+        (1000, "bpe", 1),
+        (1000, "bpe", 2),
+        (5000, "bpe", 2),
+    ]
+    assert both["scaling"] == {"bpe": 2.0}
+    assert both["memory_growth"]["mib_per_1000_files"] == 5.0
+    assert merged(known | {"projects": ["b"]}, new)["entries"] == sorted(new["entries"], key=lambda e: e["files"])
+
+
+def test_growth_and_scaling_come_from_lines_of_one_kind():
     entries = [entry(1000, 1, 50, 100), entry(1000, 2, 95, 150), entry(5000, 2, 95, 170)]
     assert _scaling(entries) == {"bpe": 1.9}
     assert _growth(entries) == {"mib_per_1000_files": 5.0, "mib_at_641000": 170 + 5 * 636}

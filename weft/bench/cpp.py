@@ -107,6 +107,24 @@ def run_build(roots: Sequence[Path], out: Path, tokenizer: str, workers: int, ma
     return Build(seconds, watch.cpu_seconds or float("nan"), watch.peak_bytes)
 
 
+def merged(known: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The new result, with those lines of a known one that were measured of the same trees and are not measured anew.
+
+    Args:
+        known: An earlier result on the same machine.
+        new: Of `measure_cpp`.
+    """
+    alike = all(known.get(key) == new[key] for key in ("machine", "projects", "max_tokens"))
+    lines = {_line(entry): entry for entry in [*(known["entries"] if alike else ()), *new["entries"]]}
+    entries = [lines[key] for key in sorted(lines)]
+    return {**new, "entries": entries, "scaling": _scaling(entries), "memory_growth": _growth(entries)}
+
+
+def _line(entry: dict[str, Any]) -> tuple[int, bool, str, int]:
+    """What tells a line from others, in the order of the table: bytes first."""
+    return entry["files"], entry["tokenizer"] != "bytes", entry["tokenizer"], entry["workers"]
+
+
 def rows(result: dict[str, Any]) -> list[Sequence[str]]:
     """For people."""
     head = ("files", "MB", "tokens", "workers", "s", "files/s", "MB/s", "per core", "cpu s", "peak MiB")

@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cpp.add_argument(
         "--work", type=Path, metavar="DIR", help="where trees and corpora lie meanwhile (default: temporary)"
     )
-    cpp.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
+    cpp.add_argument("--json", type=Path, metavar="FILE", help="write the result there; other lines in it stay")
     cpp.set_defaults(run=run_cpp)
 
 
@@ -167,6 +167,8 @@ def run_cpp(args: argparse.Namespace) -> int:
 
     sizes = {"files": args.files, "workers": args.workers, "max_tokens": args.max_tokens, "repeats": args.repeats}
     result = cpp.measure_cpp(args.projects, tokenizers=args.tokenizer, work=args.work, tell=_tell, **sizes)
+    if args.json is not None and args.json.exists():
+        result = cpp.merged(json.loads(args.json.read_text(encoding="utf-8")), result)
     code = _finish(args, result, cpp.rows(result))
     for name, times in result["scaling"].items():
         print(f"{name}: {max(args.workers)} workers are {times:.2f} times as fast as {min(args.workers)}")
