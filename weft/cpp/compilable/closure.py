@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from .leaves import Leaf, Leaves, Scope
+from .leaves import Leaf, Leaves, Scope, in_type
 
 _JOIN = 1
 """Tokens allowed for each border between pieces that are counted apart."""
@@ -120,19 +120,18 @@ class _Walk:
     def _needed(self, leaf: Leaf) -> Iterator[int]:
         """Places that this leaf's names lead to."""
         uses = leaf.uses if leaf.place in self._full else leaf.short_uses
-        for scope in _around(leaf.scope):
-            uses |= scope.uses
         definers = self._leaves.definers
-        for name in sorted(uses & definers.keys()):
+        names = uses.free & definers.keys()
+        for scope in _around(leaf.scope):
+            names |= scope.uses & definers.keys()
+        names |= uses.members & self._leaves.members
+        for name in sorted(names):
             yield from self._visible(leaf, definers[name])
 
     def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
         """Of the leaves that define a name, those that this one may mean: all before it, and in its class."""
         limit = self._last if leaf.item.kind == "macro" else leaf.place
-        others = [place for place in places if place != leaf.place]
-        return [place for place in others if place < limit or self._same_type(leaf, place)] or (
-            [] if leaf.place in places else others
-        )
+        return [place for place in places if place != leaf.place and (place < limit or self._same_type(leaf, place))]
 
     def _same_type(self, leaf: Leaf, place: int) -> bool:
         scope = leaf.scope
@@ -145,7 +144,7 @@ class _Walk:
         before = len(queue)
         for leaf, types in self._leaves.tied:
             if (
-                (leaf.place < self._last or _in_type(leaf))
+                (leaf.place < self._last or in_type(leaf))
                 and not self._has(leaf.place)
                 and all(self._stands(name) for name in types)
             ):
@@ -160,7 +159,3 @@ def _around(scope: Scope | None) -> Iterator[Scope]:
     while scope is not None:
         yield scope
         scope = scope.parent
-
-
-def _in_type(leaf: Leaf) -> bool:
-    return leaf.scope is not None and leaf.scope.item.kind == "type"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..index import FileFacts
 from ..items import Item
-from ..symbols import defined_names, identifiers, stand_in
+from ..symbols import defined_names, free_names, identifiers, member_names, stand_in
 
 _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
@@ -35,6 +35,21 @@ class Scope:
     """Leaves that stand wherever the scope stands."""
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """Names in a leaf's text."""
+
+    free: set[bytes]
+    """That may mean something outside classes."""
+
+    members: set[bytes]
+    """After `.` and `->`."""
+
+
+def _uses(text: bytes, facts: FileFacts) -> Uses:
+    return Uses(free_names(text, with_std=facts.opens_std), member_names(text))
+
+
 @dataclass(eq=False)
 class Leaf:
     """An item that documents take whole, or by its stand-in."""
@@ -55,8 +70,8 @@ class Leaf:
         return self.count(self.text) if self.text else 0
 
     @functools.cached_property
-    def uses(self) -> frozenset[bytes]:
-        return frozenset(identifiers(self.text))
+    def uses(self) -> Uses:
+        return _uses(self.text, self.facts)
 
     @functools.cached_property
     def short(self) -> bytes | None:
@@ -68,8 +83,8 @@ class Leaf:
         return self.tokens if self.short is None else self.count(self.short)
 
     @functools.cached_property
-    def short_uses(self) -> frozenset[bytes]:
-        return self.uses if self.short is None else frozenset(identifiers(self.short))
+    def short_uses(self) -> Uses:
+        return self.uses if self.short is None else _uses(self.short, self.facts)
 
 
 @dataclass
@@ -83,6 +98,9 @@ class Leaves:
 
     definers: dict[bytes, list[int]]
     """Name -> places of the leaves that define it."""
+
+    members: set[bytes]
+    """Names of members of opened classes."""
 
     tied: list[tuple[Leaf, frozenset[bytes]]] = field(default_factory=list)
     """Operators, specialisations and deduction guides, which no name leads to, with the file's types they are about;
@@ -127,7 +145,8 @@ class _Builder:
             name for leaf in self._leaves if leaf.item.kind in ("type", "enum", "forward") for name in leaf.defines
         }
         tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types))]
-        return Leaves(self._facts, self._leaves, self._top, definers, tied)
+        members = {name for leaf in self._leaves if in_type(leaf) for name in leaf.defines}
+        return Leaves(self._facts, self._leaves, self._top, definers, members, tied)
 
     def _visit(self, item: Item, scope: Scope | None) -> None:
         text = self._facts.text[item.start : item.end]
@@ -189,6 +208,10 @@ def _about(leaf: Leaf, types: set[bytes]) -> frozenset[bytes]:
         head = leaf.text[leaf.item.head - leaf.item.start : leaf.item.body - leaf.item.start]
         return frozenset({scope.item.name.rpartition("::")[2].encode()}) if _VIRTUAL.search(head) else frozenset()
     return frozenset(_head_names(leaf) & types) if _is_tied(leaf) else frozenset()
+
+
+def in_type(leaf: Leaf) -> bool:
+    return leaf.scope is not None and leaf.scope.item.kind == "type"
 
 
 def _is_tied(leaf: Leaf) -> bool:

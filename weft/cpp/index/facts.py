@@ -101,6 +101,11 @@ class FileFacts:
         return frozenset(names)
 
     @functools.cached_property
+    def opens_std(self) -> bool:
+        """Whether it is a part of the standard library, or adds to it."""
+        return re.search(rb"\bnamespace\s+std\b|NAMESPACE_STD|_GLIBCXX_BEGIN", self.text) is not None
+
+    @functools.cached_property
     def uses(self) -> frozenset[bytes]:
         return frozenset(identifiers(self.text))
 

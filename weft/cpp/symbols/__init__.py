@@ -2,6 +2,6 @@
 
 from .defines import defined_names
 from .standin import stand_in
-from .uses import identifiers
+from .uses import free_names, identifiers, member_names
 
-__all__ = ["defined_names", "identifiers", "stand_in"]
+__all__ = ["defined_names", "free_names", "identifiers", "member_names", "stand_in"]

@@ -20,6 +20,9 @@ _MACRO_OPENS = re.compile(rb"^\s*(?:[A-Z_][A-Z0-9_]*\s*\0\s*)+(?:->.*|\..*)?")
 _ATTRIBUTE_MACRO = re.compile(rb"\b[A-Z_][A-Z0-9_]{2,}\s*\([^()]*\)")
 _OPERATOR = re.compile(rb"\boperator\b")
 _WORD = re.compile(rb"[A-Za-z_]\w*")
+_ARGUMENT = re.compile(rb"[(,]\s*(\w+)\s*(?=[,)])")
+_KEYWORDS = frozenset(b"int char bool void float double long short unsigned signed auto const true false".split())
+_SCOPED = re.compile(rb"enum\s+(?:class|struct)\b")
 _LAST_WORD = re.compile(rb"(\w+)\W*$")
 
 
@@ -77,6 +80,8 @@ def _enum(item: Item, text: bytes) -> set[bytes]:
         *_after_braces(plain.rpartition(b"}")[2]),
     }
     names.discard(b"")
+    if _SCOPED.match(text, item.head):
+        return names - set(_ENUMERATOR.findall(plain))
     return names
 
 
@@ -120,10 +125,8 @@ def _variable(plain: bytes) -> set[bytes]:
 
 
 def _invoked(text: bytes) -> set[bytes]:
-    """What a macro's arguments name, and names pasted together as flags' macros do."""
-    if len(text) > 4000:
-        return identifiers(text)
-    names = identifiers(text) - set(_WORD.findall(text[:200])[:1])
-    return names | {
-        b"FLAGS_" + name for name in names if b"FLAG" in text[:40] or text.startswith((b"DEFINE_", b"DECLARE_"))
-    }
+    """What a macro's arguments may name, those of one word; and names pasted together as flags' macros do."""
+    names = set(_ARGUMENT.findall(blank(text))) - _KEYWORDS
+    if text.startswith((b"DEFINE_", b"DECLARE_")) or b"FLAG" in text[:40]:
+        names |= {b"FLAGS_" + name for name in names}
+    return names

@@ -4,24 +4,49 @@ from __future__ import annotations
 
 import re
 
-_NAMES = re.compile(
+_SKIPPED = (
     rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?(?:\*/|\Z)"
     rb'|\b(?:u8|[uUL])?R"[^()\\\s]{0,16}\([\s\S]*?\)[^()\\\s"]{0,16}"'
     rb'|"(?:[^"\\\n]|\\[\s\S])*"?'
     rb"|\d[\w.]*(?:'[\w.]+)*"
     rb"|'(?:[^'\\\n]|\\[\s\S])*'?"
-    rb"|([A-Za-z_]\w*)"
+    rb"|\#[ \t]*(?:include|pragma|error|warning)\b[^\n]*"
+    rb"|\.\.\."
 )
+_MEMBER = rb"(?:\.|->)\s*(?:template\s+)?~?[A-Za-z_]\w*"
+_NAMES = re.compile(_SKIPPED + rb"|([A-Za-z_]\w*)")
+_OWN_NAMES = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|([A-Za-z_]\w*)")
+_NOT_STD = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|\bstd\s*::\s*\w+|([A-Za-z_]\w*)")
+_MEMBERS = re.compile(rb"(?:(?<!\.)\.|->)\s*(?:template\s+)?(~?[A-Za-z_]\w*)")
 _OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|[^\s\w(]+|(?:new|delete)\b(?:\s*\[\])?)")
 
 
 def identifiers(text: bytes) -> set[bytes]:
-    """All identifiers and keywords outside comments and constants, those in directives and macro bodies too."""
-    names = set(_NAMES.findall(text))
-    names.discard(b"")
-    return names | operators(text) if b"operator" in names else names
+    """All identifiers and keywords outside comments and constants, those in macro bodies too."""
+    return _found(_NAMES, text)
+
+
+def free_names(text: bytes, *, with_std: bool) -> set[bytes]:
+    """Identifiers that may name something at namespace scope: all but those after `.` and `->`.
+
+    Args:
+        text: A piece of source.
+        with_std: Whether what follows `std::` is among them; only the library itself needs that.
+    """
+    return _found(_OWN_NAMES if with_std else _NOT_STD, text)
+
+
+def member_names(text: bytes) -> set[bytes]:
+    """Identifiers after `.` and `->`; some in comments may be among them."""
+    return set(_MEMBERS.findall(text))
 
 
 def operators(text: bytes) -> set[bytes]:
     """Operators by their full names: `operator=`, `operator()`; conversions are not among them."""
     return {b"operator" + b"".join(found.split()) for found in _OPERATOR.findall(text)}
+
+
+def _found(pattern: re.Pattern[bytes], text: bytes) -> set[bytes]:
+    names = set(pattern.findall(text))
+    names.discard(b"")
+    return names | operators(text) if b"operator" in names else names
