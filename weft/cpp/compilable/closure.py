@@ -4,158 +4,173 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
+from .forms import Form
 from .leaves import Leaf, Leaves, Scope, in_type
+
+Care = Literal["all", "lean", "some"]
+"""What a leaf brings with it. `all`: what its names may mean, without bodies where that is safe. `lean`: without
+bodies where that is possible, and classes that are only pointed to announced. `some`: of that what fits."""
 
 _JOIN = 1
 """Tokens allowed for each border between pieces that are counted apart."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """Leaves and scopes that a selection lacks, and what they cost."""
-
-    full: frozenset[int]
-    short: frozenset[int]
-    scopes: frozenset[Scope]
-    tokens: int
-
-
 @dataclass
 class Selection:
-    """Leaves in full, leaves by their stand-ins, the scopes around them.
+    """Leaves with their forms, and the scopes around them.
 
     Every sticky leaf of a scope that stands, stands too.
     """
 
     leaves: Leaves
-    full: set[int] = field(default_factory=set)
-    short: set[int] = field(default_factory=set)
+    forms: dict[int, Form] = field(default_factory=dict)
+    """Place of a leaf -> how it stands."""
+
     scopes: set[Scope] = field(default_factory=set)
     tokens: int = 0
+    last: int = 0
+    """The last place in full."""
 
-    def apply(self, change: Change) -> None:
-        self.full |= change.full
-        self.short -= change.full
-        self.short |= change.short
-        self.scopes |= change.scopes
-        self.tokens += change.tokens
+    def copy(self) -> Selection:
+        return Selection(self.leaves, dict(self.forms), set(self.scopes), self.tokens, self.last)
 
-    def needs(self, places: Iterable[int], *, budget: int | None = None) -> Change | None:
-        """What adding these leaves in full brings with it; None if that exceeds the budget.
+    def full(self) -> set[int]:
+        """Places of the leaves that stand in full."""
+        return {place for place, form in self.forms.items() if form is Form.FULL}
+
+    def add(self, places: Iterable[int], *, budget: int, care: Care = "all") -> bool:
+        """Take these leaves in full with what they need; False, and nothing is changed, if that exceeds the budget.
 
         Args:
             places: Of the leaves.
             budget: Tokens of the whole selection.
+            care: How much they bring; with `some` only the leaves themselves have to fit.
         """
-        walk = _Walk(self, budget)
-        return walk.change() if walk.run(places) else None
-
-    def best_effort(self, place: int, *, budget: int) -> Change:
-        """The leaf in full with as much of what it needs as the budget allows, nearest first."""
-        walk = _Walk(self, budget, lenient=True)
-        walk.run([place])
-        return walk.change()
+        walk = _Walk(self, budget, care)
+        if not walk.run(places):
+            return False
+        self.forms |= walk.forms
+        self.scopes |= walk.scopes
+        self.tokens += walk.tokens
+        self.last = walk.last
+        return True
 
 
 class _Walk:
     """Breadth first along needs, from what is already selected."""
 
-    def __init__(self, selection: Selection, budget: int | None, *, lenient: bool = False) -> None:
-        self._selection, self._budget, self._lenient = selection, budget, lenient
-        self._leaves = selection.leaves
-        self._full: set[int] = set()
-        self._short: set[int] = set()
-        self._scopes: set[Scope] = set()
-        self._tokens = 0
-        self._last = max(selection.full, default=0)
-
-    def change(self) -> Change:
-        return Change(frozenset(self._full), frozenset(self._short), frozenset(self._scopes), self._tokens)
+    def __init__(self, selection: Selection, budget: int, care: Care) -> None:
+        self._selection, self._leaves, self._care = selection, selection.leaves, care
+        self._room = budget - selection.tokens
+        self._context = Form.SHORT if care == "all" else Form.LEAN
+        self.forms: dict[int, Form] = {}
+        self.scopes: set[Scope] = set()
+        self.tokens = 0
+        self.last = selection.last
 
     def run(self, places: Iterable[int]) -> bool:
-        """False if the budget is exceeded; a lenient walk leaves out what exceeds it."""
+        """False if the budget is exceeded by the leaves themselves, or by what they need and may not go without."""
         queue: list[Leaf] = []
         for place in places:
-            self._last = max(self._last, place)
-            if place not in self._selection.full and not self._add(self._leaves.all[place], queue, full=True):
+            self.last = max(self.last, place)
+            if not self._take(self._leaves.all[place], Form.FULL, queue):
                 return False
         position = 0
-        while True:
+        while position < len(queue):
             while position < len(queue):
                 leaf = queue[position]
                 position += 1
-                for place in self._needed(leaf):
-                    fits = self._has(place) or self._add(self._leaves.all[place], queue, full=False)
-                    if not (fits or self._lenient):
+                for place, form in self._needed(leaf):
+                    if not self._take(self._leaves.all[place], form, queue) and self._care != "some":
                         return False
-            if not self._tied(queue):
-                return True
+            if not self._take_tied(queue) and self._care == "all":
+                return False
+        return True
 
-    def _has(self, place: int) -> bool:
-        chosen = self._selection
-        return place in self._full or place in self._short or place in chosen.full or place in chosen.short
+    def _form(self, place: int) -> Form | None:
+        return self.forms.get(place, self._selection.forms.get(place))
 
-    def _add(self, leaf: Leaf, queue: list[Leaf], *, full: bool) -> bool:
-        """Select a leaf and the scopes around it; False if there is no room."""
-        was_short = leaf.place in self._selection.short
-        cost = (leaf.tokens if full else leaf.short_tokens) + _JOIN - (leaf.short_tokens if was_short else 0)
-        scopes = [
-            scope for scope in _around(leaf.scope) if scope not in self._scopes and scope not in self._selection.scopes
-        ]
-        sticky = [
-            other for scope in scopes for other in scope.sticky if not self._has(other.place) and other is not leaf
-        ]
-        cost += sum(scope.tokens + 2 * _JOIN for scope in scopes) + sum(other.tokens + _JOIN for other in sticky)
-        if self._budget is not None and self._selection.tokens + self._tokens + cost > self._budget:
+    def _take(self, leaf: Leaf, form: Form, queue: list[Leaf]) -> bool:
+        """Select a leaf in at least this form, and the scopes around it; False if there is no room."""
+        before = self._form(leaf.place)
+        if before is not None and before >= form:
+            return True
+        cost = leaf.tokens(form) + _JOIN
+        sticky: list[Leaf] = []
+        scopes: list[Scope] = []
+        if before is None:
+            scopes = [
+                scope
+                for scope in around(leaf.scope)
+                if scope not in self.scopes and scope not in self._selection.scopes
+            ]
+            sticky = [
+                other
+                for scope in scopes
+                for other in scope.sticky
+                if self._form(other.place) is None and other is not leaf
+            ]
+            cost += sum(scope.tokens + 2 * _JOIN for scope in scopes)
+            cost += sum(other.tokens(Form.FULL) + _JOIN for other in sticky)
+        else:
+            cost -= leaf.tokens(before) + _JOIN
+        if self.tokens + cost > self._room:
             return False
-        self._tokens += cost
-        self._scopes.update(scopes)
-        self._full.update(other.place for other in sticky)
-        (self._full if full or leaf.short is None else self._short).add(leaf.place)
+        self.tokens += cost
+        self.scopes.update(scopes)
+        self.forms[leaf.place] = form
+        self.forms.update((other.place, Form.FULL) for other in sticky)
         queue.append(leaf)
         queue.extend(sticky)
         return True
 
-    def _needed(self, leaf: Leaf) -> Iterator[int]:
-        """Places that this leaf's names lead to."""
-        uses = leaf.uses if leaf.place in self._full else leaf.short_uses
-        definers = self._leaves.definers
-        names = uses.free & definers.keys()
-        for scope in _around(leaf.scope):
+    def _needed(self, leaf: Leaf) -> Iterator[tuple[int, Form]]:
+        """Places that this leaf's names lead to, with the forms that suffice."""
+        form = self._form(leaf.place)
+        assert form is not None
+        shape, definers = leaf.shape(form), self._leaves.definers
+        names = shape.free & definers.keys()
+        for scope in around(leaf.scope):
             names |= scope.uses & definers.keys()
-        names |= uses.members & self._leaves.members
+        names |= shape.members & self._leaves.members
+        announced = (
+            shape.pointed if self._care != "all" and (form < Form.SHORT or leaf.item.kind == "prototype") else ()
+        )
         for name in sorted(names):
-            yield from self._visible(leaf, definers[name])
+            places = self._visible(leaf, definers[name])
+            if name in announced:
+                forward = [place for place in places if self._leaves.all[place].item.kind == "forward"]
+                yield from ((place, Form.FORWARD) for place in forward or places)
+            else:
+                yield from ((place, self._context) for place in places)
 
     def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
         """Of the leaves that define a name, those that this one may mean: all before it, and in its class."""
-        limit = self._last if leaf.item.kind == "macro" else leaf.place
+        limit = self.last if leaf.item.kind == "macro" else leaf.place
         return [place for place in places if place != leaf.place and (place < limit or self._same_type(leaf, place))]
 
     def _same_type(self, leaf: Leaf, place: int) -> bool:
         scope = leaf.scope
         while scope is not None and scope.item.kind != "type":
             scope = scope.parent
-        return scope is not None and scope in _around(self._leaves.all[place].scope)
+        return scope is not None and scope in around(self._leaves.all[place].scope)
 
-    def _tied(self, queue: list[Leaf]) -> bool:
-        """Add operators and specialisations whose types are all here; True if there were any."""
-        before = len(queue)
+    def _take_tied(self, queue: list[Leaf]) -> bool:
+        """Add operators and specialisations whose types are all here; False if they do not fit."""
         for leaf, types in self._leaves.tied:
-            if (
-                (leaf.place < self._last or in_type(leaf))
-                and not self._has(leaf.place)
-                and all(self._stands(name) for name in types)
-            ):
-                self._add(leaf, queue, full=False)
-        return len(queue) > before
+            wanted = (leaf.place < self.last or in_type(leaf)) and all(self._stands(name) for name in types)
+            if wanted and not self._take(leaf, self._context, queue):
+                return False
+        return True
 
     def _stands(self, name: bytes) -> bool:
-        return any(self._has(place) for place in self._leaves.definers[name])
+        return any((self._form(place) or Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
 
 
-def _around(scope: Scope | None) -> Iterator[Scope]:
+def around(scope: Scope | None) -> Iterator[Scope]:
+    """The scope and those that hold it, from the inside out."""
     while scope is not None:
         yield scope
         scope = scope.parent

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from ..document import Document
 from ..index import ProjectIndex
 from ..items import Item
-from .closure import Selection
+from .closure import Care, Selection
 from .leaves import Leaf, Leaves, leaves_of
 from .pasting import paste
 from .segments import Segment, to_document
 
 _OPENED = 0.4
 """Of the budget: a class above it is opened."""
+
+_CARES: tuple[Care, ...] = ("all", "lean", "some")
+_CROWDED = 0.7
+"""Of the budget: a document that does not hold all that its leaves need gets no further leaf above it."""
 
 
 @dataclass
@@ -42,57 +46,41 @@ class Cutter:
             late=lambda item: self._brought(path, item),
         )
         start = self._start(leaves)
-        current = self._copy(start)
         written: set[int] = set()
-        held = 0
+        current, care = start.copy(), _CARES[0]
         for leaf in sorted(leaves.all, key=lambda leaf: leaf.sticky):
-            if not leaf.text or (leaf.sticky and leaf.place in written):
+            if not leaf.text or (leaf.sticky and leaf.place in written | current.full()):
                 continue
-            change = current.needs([leaf.place], budget=self.budget)
-            if change is None:
-                if held:
-                    written |= current.full
-                    yield self._document(path, current)
-                current, held = self._copy(start), 0
-                change = current.needs([leaf.place], budget=self.budget)
-            if change is None and leaf.tokens + 8 > self.budget:
-                yield from self._pieces(path, leaf)
+            if self._add(current, leaf, care):
                 continue
-            if change is None:
-                alone = current if self._room(current, leaf) else Selection(leaves)
-                alone.apply(alone.best_effort(leaf.place, budget=self.budget))
-                if leaf.place in alone.full:
-                    written |= alone.full
-                    yield self._document(path, alone)
-                else:
+            if current.tokens > start.tokens:
+                written |= current.full()
+                yield self._document(path, current)
+            for care in _CARES:
+                current = start.copy()
+                if self._add(current, leaf, care):
+                    break
+            else:
+                current, care = Selection(leaves), _CARES[0]
+                if not self._add(current, leaf, "some"):
                     yield from self._pieces(path, leaf)
-                current = self._copy(start)
-                continue
-            current.apply(change)
-            written |= current.full
-            held += 1
-        if held:
+                    current = start.copy()
+        if current.tokens > start.tokens:
             yield self._document(path, current)
 
-    def _room(self, selection: Selection, leaf: Leaf) -> bool:
-        return selection.tokens + leaf.tokens + 32 <= self.budget
+    def _add(self, selection: Selection, leaf: Leaf, care: Care) -> bool:
+        if care == "some" and selection.tokens > _CROWDED * self.budget:
+            return False
+        return selection.add([leaf.place], budget=self.budget, care=care)
 
     def _start(self, leaves: Leaves) -> Selection:
         """What every document of the file holds: its includes and the like, as far as they fit."""
         start = Selection(leaves)
-        change = start.needs([leaf.place for leaf in leaves.sticky], budget=self.budget // 2)
-        if change is not None:
-            start.apply(change)
-            return start
-        for leaf in leaves.sticky:
-            if leaf.item.kind == "include" and (one := start.needs([leaf.place], budget=self.budget // 2)):
-                start.apply(one)
+        places = [leaf.place for leaf in leaves.sticky]
+        if not start.add(places, budget=self.budget // 2):
+            for place in places:
+                start.add([place], budget=self.budget // 2, care="some")
         return start
-
-    def _copy(self, selection: Selection) -> Selection:
-        return Selection(
-            selection.leaves, set(selection.full), set(selection.short), set(selection.scopes), selection.tokens
-        )
 
     def _brought(self, path: str, item: Item) -> frozenset[bytes] | None:
         """Names that an include line within the code brings: that of a part of this file, or of a list of entries."""
@@ -117,14 +105,10 @@ class Cutter:
             item = scope.item
             yield item.start, item.inner, text[item.start : item.inner]
             yield item.tail, item.end, text[item.tail : item.end]
-        for place in selection.full | selection.short:
+        for place, form in selection.forms.items():
             leaf = selection.leaves.all[place]
-            if not leaf.text:
-                continue
-            if place in selection.full or leaf.short is None:
-                yield leaf.item.start, leaf.item.end, leaf.text
-            else:
-                yield leaf.item.start, leaf.item.end, leaf.short
+            if leaf.text:
+                yield leaf.item.start, leaf.item.end, leaf.shape(form).text
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
         """One leaf that alone exceeds the budget, cut at the ends of lines."""

@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 
 from ..index import FileFacts
 from ..items import Item
-from ..symbols import defined_names, free_names, identifiers, member_names, stand_in
+from ..symbols import (
+    defined_names,
+    forward_declaration,
+    free_names,
+    identifiers,
+    member_names,
+    pointed_names,
+    stand_in,
+)
+from .forms import Form, Shape
 
 _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
@@ -35,21 +44,6 @@ class Scope:
     """Leaves that stand wherever the scope stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uses:
-    """Names in a leaf's text."""
-
-    free: set[bytes]
-    """That may mean something outside classes."""
-
-    members: set[bytes]
-    """After `.` and `->`."""
-
-
-def _uses(text: bytes, facts: FileFacts) -> Uses:
-    return Uses(free_names(text, with_std=facts.opens_std), member_names(text))
-
-
 @dataclass(eq=False)
 class Leaf:
     """An item that documents take whole, or by its stand-in."""
@@ -66,25 +60,32 @@ class Leaf:
     count: Callable[[bytes], int]
 
     @functools.cached_property
-    def tokens(self) -> int:
-        return self.count(self.text) if self.text else 0
+    def _forms(self) -> dict[Form, Shape]:
+        return {}
 
-    @functools.cached_property
-    def uses(self) -> Uses:
-        return _uses(self.text, self.facts)
+    def shape(self, form: Form) -> Shape:
+        """The leaf in this form, or in the next longer one that it has."""
+        known = self._forms
+        if form not in known:
+            text = self.text if form is Form.FULL else self._shorter(form)
+            known[form] = self._shape(text) if text is not None else self.shape(Form(form + 1))
+        return known[form]
 
-    @functools.cached_property
-    def short(self) -> bytes | None:
-        """What may stand in for it; None if nothing shorter does."""
-        return stand_in(self.item, self.facts.text) if self.text else None
+    def tokens(self, form: Form) -> int:
+        return self.shape(form).tokens
 
-    @functools.cached_property
-    def short_tokens(self) -> int:
-        return self.tokens if self.short is None else self.count(self.short)
+    def _shorter(self, form: Form) -> bytes | None:
+        if not self.text:
+            return None
+        if form is Form.FORWARD:
+            return forward_declaration(self.item, self.facts.text)
+        return stand_in(self.item, self.facts.text, lean=form is Form.LEAN)
 
-    @functools.cached_property
-    def short_uses(self) -> Uses:
-        return self.uses if self.short is None else _uses(self.short, self.facts)
+    def _shape(self, text: bytes) -> Shape:
+        if not text:
+            return Shape(text, 0, set(), set(), set())
+        free = free_names(text, with_std=self.facts.opens_std)
+        return Shape(text, self.count(text), free, member_names(text), free & pointed_names(text))
 
 
 @dataclass

@@ -18,6 +18,7 @@ _MARKER = re.compile(rb"([A-Za-z_]\w*)[ \t]*(\([^()\n;{}]*\))?[ \t]*;?(?=\s|//|/
 _MARKER_NAME = re.compile(
     r"(?=.*(?:NAMESPACE|_NS|DECLS|EXTERN_C|HEADER|ABI|PUSH|POP|DIAG|WARN|SUPPRESS|IGNORE))"
     r"(?:.*_)?(?:BEGIN|OPEN|START|ENTER|PUSH|END|CLOSE|FINISH|LEAVE|EXIT|POP|STOP)(?:_.*|$)|.*NAMESPACE.*_(?:BEGIN|END|OPEN|CLOSE)\w*"
+    r"|.*_(?:BEGIN|END)"
     r"|(?:BEGIN|END|OPEN|CLOSE)_?\w*(?:NAMESPACE|NS)\w*"
 )
 _CALL = re.compile(rb"[A-Z_][A-Z0-9_]{2,}\s*(?=\()")
@@ -157,9 +158,10 @@ class _Splitter:
         if closing is None or closing >= stop or self._text[head : self._tokens.starts[index]].count(b"\n"):
             return None
         after = self._tokens.ends[closing]
-        if _AFTER_CALL.match(self._text, after, end) is None:
-            return None
         following = self._skip(after, end)
+        marked = b"\n" in self._text[after:following] and self._marker(after, following, end) is not None
+        if not marked and _AFTER_CALL.match(self._text, after, end) is None:
+            return None
         if self._text.startswith(_GOES_ON, following):
             return None
         name = self._text[head : self._tokens.starts[index]].strip().decode()
@@ -225,13 +227,11 @@ class _Splitter:
                 outer.append(self._text[cursor : tokens.ends[index]])
                 index, cursor = closing, tokens.starts[closing]
             elif kind == b";":
-                if index < border:  # another branch may end it as well
-                    last = tokens.ends[border]
-                    return Item(position, self._line_end(last, end), "invocation", "", head), border + 1
-                if not (self._c_like and self._old_style(outer, cursor, index, stop)):
+                if index < border or not (self._c_like and self._old_style(outer, cursor, index, stop)):
                     outer.append(self._text[cursor : tokens.starts[index]])
                     what, name = at_semicolon(blank(b"".join(outer)))
-                    return Item(position, self._line_end(tokens.ends[index], end), what, name, head), index + 1
+                    last = max(index, border)  # another branch may end it as well
+                    return Item(position, self._line_end(tokens.ends[last], end), what, name, head), last + 1
             elif kind == b"{":
                 closing = match.get(index)
                 if closing is None or closing >= stop:

@@ -1,7 +1,15 @@
 """What an item defines and what it uses, by names."""
 
 from .defines import defined_names
-from .standin import stand_in
-from .uses import free_names, identifiers, member_names
+from .standin import forward_declaration, stand_in
+from .uses import free_names, identifiers, member_names, pointed_names
 
-__all__ = ["defined_names", "free_names", "identifiers", "member_names", "stand_in"]
+__all__ = [
+    "defined_names",
+    "forward_declaration",
+    "free_names",
+    "identifiers",
+    "member_names",
+    "pointed_names",
+    "stand_in",
+]

@@ -8,7 +8,7 @@ from ..items import Item
 from ..items.head import declarators, without_template
 from ..items.lexer import blank
 from .standin import member_initialisers
-from .uses import identifiers, operators
+from .uses import operators
 
 _PARENTHESES = re.compile(rb"\([^()]*\)")
 _ANGLES = re.compile(rb"<[^<>;{}]*>")

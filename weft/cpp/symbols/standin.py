@@ -19,6 +19,9 @@ _EMPTY_LINES = re.compile(rb"(?<!\\)\n(?:[ \t\r]*\n)+")
 _WORTH_IT = 16
 """Bytes that a stand-in has to save."""
 
+_SMALL_BODY = 240
+"""Bytes: constexpr functions up to this size compute constants more often than longer ones, and cost less."""
+
 _LONG_TABLE = 600
 """Bytes: a shorter variable stands as it is."""
 
@@ -26,26 +29,45 @@ _INITIALISED = re.compile(rb"[\w\s:<>,*]*\w\s*(?:\[[^\]]*\]\s*)*=?\s*\{")
 _MARKS = re.compile(
     rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\"(?:[^\"\\\n]|\\.)*\"|\d[\w.]*(?:'[\w.]+)*|'(?:[^'\\\n]|\\.)*'|([{}(),])"
 )
+_CLASS_HEAD = re.compile(
+    rb"(template\s*<(?:[^<>{};()]|<[^<>{};()]*>)*>\s*)?(?:class|struct|union)\s+(?:[A-Z_]+\s+)?(\w+)\s*(?=final|:|$)"
+)
 _DIRECTIVE = re.compile(rb"^[ \t]*#", re.MULTILINE)
 
 
-def stand_in(item: Item, text: bytes) -> bytes | None:
+def stand_in(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
     """The item without the bodies of its functions; None where nothing shorter would still compile.
 
-    Kept are bodies whose absence the language forbids (constexpr, a deduced return type) and those of functions that a
-    macro opens. Comments before the item are left out.
+    Kept are bodies whose absence the language forbids (a deduced return type), those of functions that a macro opens,
+    and those that constants may be computed with. Comments are left out.
+
+    Args:
+        item: Of `text`.
+        text: The whole file.
+        lean: Leave out the bodies of constexpr functions too, which compiles unless they are evaluated.
     """
     short: bytes | None = None
     if item.kind == "function" and not _MACRO_HEAD.match(text, item.head, max(item.body, item.head)):
-        short = prototype(item, text)
+        short = prototype(item, text, lean=lean)
     elif item.kind == "variable":
         short = excerpt(item, text)
     elif item.kind == "type" and item.inner >= 0:
-        members = (_member(child, text) for child in item.children)
+        members = (_member(child, text, lean) for child in item.children)
         short = b"".join([text[item.head : item.inner], *members, text[item.tail : item.end]])
     whole = text[item.start : item.end]
     short = without_comments(text[item.head : item.end] if short is None else short)
     return short if len(short) + _WORTH_IT < len(whole) else None
+
+
+def forward_declaration(item: Item, text: bytes) -> bytes | None:
+    """`template <...> class X;` for a class; None for anything else, and for what no such line can announce."""
+    if item.kind != "type" or item.body < 0 or not item.name or "::" in item.name:
+        return None
+    head = without_comments(text[item.head : item.body])
+    found = _CLASS_HEAD.match(head)
+    if found is None or found[2].decode() != item.name:
+        return None
+    return found[0].rstrip() + b";\n"
 
 
 def without_comments(text: bytes) -> bytes:
@@ -53,20 +75,20 @@ def without_comments(text: bytes) -> bytes:
     return _EMPTY_LINES.sub(b"\n", _COMMENT_OR_CONSTANT.sub(lambda found: b" " if found[1] else found[0], text))
 
 
-def _member(item: Item, text: bytes) -> bytes:
+def _member(item: Item, text: bytes, lean: bool) -> bytes:
     if item.kind == "comment":
         return b""
     if item.kind == "conditional":
-        inside = b"".join(_member(child, text) for child in item.children)
+        inside = b"".join(_member(child, text, lean) for child in item.children)
         return text[item.head : item.inner] + inside + text[item.tail : item.end]
     if item.kind == "branch" or item.kind == "access":
         return text[_line_start(text, item) : item.end]
     start = _line_start(text, item)
     if item.kind == "function":
-        short = prototype(item, text)
+        short = prototype(item, text, lean=lean)
         return text[start : item.end] if short is None else text[start : item.head] + short
     if item.kind == "type" and item.inner >= 0:
-        inside = b"".join(_member(child, text) for child in item.children)
+        inside = b"".join(_member(child, text, lean) for child in item.children)
         return text[start : item.inner] + inside + text[item.tail : item.end]
     return text[start : item.end]
 
@@ -77,13 +99,14 @@ def _line_start(text: bytes, item: Item) -> int:
     return start if start >= item.start and not text[start : item.head].strip() else item.head
 
 
-def prototype(item: Item, text: bytes) -> bytes | None:
-    """The function's declaration up to its body, with a semicolon; None where it needs the body."""
+def prototype(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
+    """The function's declaration up to its body, with a semicolon; None where it needs the body (see `stand_in`)."""
     if item.body < 0:
         return None
     head = text[item.head : item.body]
     plain = _TRIVIA.sub(lambda found: b" " * len(found[0]), head)
-    if _DIRECTIVE.search(plain) or _NEEDS_BODY.search(plain) or (_DEDUCED.search(plain) and b"->" not in plain):
+    evaluated = _NEEDS_BODY.search(plain) and not (lean and item.end - item.body > _SMALL_BODY)
+    if _DIRECTIVE.search(plain) or evaluated or (_DEDUCED.search(plain) and b"->" not in plain):
         return None
     return head[: member_initialisers(plain)].rstrip() + b";\n"
 

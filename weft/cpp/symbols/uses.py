@@ -13,11 +13,13 @@ _SKIPPED = (
     rb"|\#[ \t]*(?:include|pragma|error|warning)\b[^\n]*"
     rb"|\.\.\."
 )
-_MEMBER = rb"(?:\.|->)\s*(?:template\s+)?~?[A-Za-z_]\w*"
+_MEMBER = rb"(?:\.|->)(?:template\s+)?~?[A-Za-z_]\w*"  # a blank after -> begins a return type
 _NAMES = re.compile(_SKIPPED + rb"|([A-Za-z_]\w*)")
 _OWN_NAMES = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|([A-Za-z_]\w*)")
 _NOT_STD = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|\bstd\s*::\s*\w+|([A-Za-z_]\w*)")
-_MEMBERS = re.compile(rb"(?:(?<!\.)\.|->)\s*(?:template\s+)?(~?[A-Za-z_]\w*)")
+_MEMBERS = re.compile(rb"(?:(?<!\.)\.|->)(?:template\s+)?(~?[A-Za-z_]\w*)")
+_POINTED = re.compile(rb"\b([A-Za-z_]\w*)(?:\s+const)?\s*[*&]")
+_NOT_POINTED = re.compile(rb"\b([A-Za-z_]\w*)\b(?!\w|(?:\s+const)?\s*[*&])")
 _OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|[^\s\w(]+|(?:new|delete)\b(?:\s*\[\])?)")
 
 
@@ -39,6 +41,11 @@ def free_names(text: bytes, *, with_std: bool) -> set[bytes]:
 def member_names(text: bytes) -> set[bytes]:
     """Identifiers after `.` and `->`; some in comments may be among them."""
     return set(_MEMBERS.findall(text))
+
+
+def pointed_names(text: bytes) -> set[bytes]:
+    """Identifiers that stand before `*` or `&` wherever they stand: of types that need not be complete."""
+    return set(_POINTED.findall(text)) - set(_NOT_POINTED.findall(text))
 
 
 def operators(text: bytes) -> set[bytes]:

@@ -1,0 +1,24 @@
+"""The page that `weft cpp explain` prints."""
+
+import pytest
+
+from weft.cpp.explain import explain
+from weft.cpp.project import Project, SourceFile
+
+HEADER = b"#pragma once\nstruct Point { int x; };\nint norm(Point p);\n"
+SOURCE = b'#include "point.h"\nnamespace geo {\nint norm(Point p) { return p.x; }\n}\n'
+PROJECT = Project("p", (SourceFile("point.cc", SOURCE), SourceFile("point.h", HEADER)))
+
+
+def test_items_names_and_order_are_told() -> None:
+    page = explain(PROJECT, "point.cc", max_tokens=500, count_tokens=len)
+    assert "point.cc: source" in page
+    assert "3-3 function norm" in page
+    assert "uses Point (point.h)" in page
+    assert "document 0: cluster" in page
+    assert "point.h: in the place of the #include in point.cc" in page
+
+
+def test_an_unknown_file_is_an_error_with_near_names() -> None:
+    with pytest.raises(ValueError, match=r"no file 'src/point.h'; did you mean point.h\?"):
+        explain(PROJECT, "src/point.h", max_tokens=500, count_tokens=len)
