@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..document import Document, Kind
@@ -15,7 +16,10 @@ _FULL = 0.9
 """Of the budget: no further file is looked for above it."""
 
 _LOOK = 24
-"""Files tried for the rest of the room."""
+"""Files tried for the rest of the room, of each kind."""
+
+_NEW = 4
+"""How much more a header is worth that stands in no document yet."""
 
 
 @dataclass
@@ -67,15 +71,16 @@ class Room:
         return self.ledger.allows(again, self.tokens + cost - again)
 
     def fill(self) -> None:
-        """Paste headers while they fit: the file's own and new ones first, then those that most of its names need."""
+        """Paste headers while they fit, those first that most of the members' names need for their length."""
         refused: set[str] = set()
         while True:
-            candidates = [path for path in self._frontier() if path not in refused]
+            frontier = self._frontier()
+            candidates = [path for path in frontier if path not in refused]
             if not candidates:
                 return
-            best = max(candidates, key=lambda path: (path not in self.ledger.covered, self._worth(path), path))
+            best = max(candidates, key=lambda path: (self._worth(path), path))
             if self.fits(best):
-                self.add(best, self._frontier()[best])
+                self.add(best, frontier[best])
             else:
                 refused.add(best)
 
@@ -93,13 +98,17 @@ class Room:
         return found
 
     def _worth(self, path: str) -> float:
-        return len(self.uses & self.index.facts[path].defines) / (20 + self.size(path))
+        needed = len(self.uses & self.index.facts[path].defines) / (20 + self.size(path))
+        return needed if path in self.ledger.covered else _NEW * needed + 1e-6
 
     def extend(self, waiting: Sequence[str], names: Callable[[str], Names]) -> None:
-        """Further files that have no document yet, if they get along with those that are here."""
-        for path in waiting[:_LOOK]:
-            if self.tokens >= _FULL * self.budget:
+        """Further files that have no document yet, if they get along with those that are here: users of them first."""
+        tried: set[str] = set()
+        while self.tokens < _FULL * self.budget and len(tried) < 2 * _LOOK:
+            path = self._related(tried) or next((path for path in waiting[:_LOOK] if path not in tried), None)
+            if path is None:
                 return
+            tried.add(path)
             if path in self.members or path in self.ledger.covered or not self.fits(path):
                 continue
             mine = names(path)
@@ -108,8 +117,34 @@ class Room:
                 self.roots.append(path)
                 self.fill()
 
+    def _related(self, tried: Collection[str]) -> str | None:
+        """The file without a document that includes some of these, with most of its names among theirs."""
+        shared = Counter(other for path in self.members for other in self.index.includers[path])
+        found = [
+            path
+            for path, _ in sorted(shared.items(), key=lambda one: (-one[1], one[0]))
+            if path not in tried and path not in self.members and path not in self.ledger.covered
+            if self.index.facts[path].file.emitted
+        ][:_LOOK]
+        defined: frozenset[bytes] = frozenset().union(*(self.index.facts[path].defines for path in self.members))
+        return max(found, key=lambda path: (self._known(path, defined), path), default=None)
+
+    def _known(self, path: str, defined: frozenset[bytes]) -> float:
+        """Share of the project's names in a file that these define."""
+        used = self.index.facts[path].uses & self.index.names
+        return len(used & defined) / (5 + len(used))
+
+    def drop_last(self) -> None:
+        """Take the file out again that came last."""
+        path = next(reversed(self.members))
+        del self.members[path]
+        self.tokens -= self.size(path)
+        self.again -= self.size(path) if path in self.ledger.covered else 0
+        if path in self.roots:
+            self.roots.remove(path)
+
     def document(self, count_tokens: Callable[[bytes], int]) -> Document:
-        """The members' text; over the budget only if joining them costs tokens, which the caller checks."""
+        """The members' text, which may cost a few tokens more than its parts."""
         done: set[str] = set()
         segments = []
         for root in self.roots:

@@ -58,6 +58,9 @@ def documents(
             room.fill()
             room.extend(waiting[position + 1 :], known)
         document = room.document(count_tokens)
+        while document.n_tokens > max_tokens and len(room.members) > 1:
+            room.drop_last()
+            document = room.document(count_tokens)
         ledger.written += room.tokens
         ledger.distinct += room.tokens - room.again
         ledger.covered |= room.members.keys()

@@ -35,6 +35,21 @@ class ProjectIndex:
             for path, facts in self.facts.items()
         }
 
+    @functools.cached_property
+    def includers(self) -> dict[str, list[str]]:
+        """Path -> the files that include it unconditionally, sorted."""
+        found: dict[str, list[str]] = {path: [] for path in self.facts}
+        for path, facts in self.facts.items():
+            lines = zip(facts.includes, self.targets[path], strict=True)
+            for target in dict.fromkeys(target for line, target in lines if target is not None and line.unconditional):
+                found[target].append(path)
+        return found
+
+    @functools.cached_property
+    def names(self) -> frozenset[bytes]:
+        """All that some file defines."""
+        return frozenset().union(*(facts.defines for facts in self.facts.values()))
+
     def direct(self, path: str) -> list[str]:
         """Files of the project that it includes, each once, in the order of its lines."""
         return list(dict.fromkeys(target for target in self.targets[path] if target is not None))

@@ -21,6 +21,7 @@ _CALLED = re.compile(rb"((?:[\w>]\s*::\s*)?)((?:~\s*)?\b\w+)\s*(?:<[^<>;]*>)?\s*
 _MEMBER_INIT = re.compile(rb"\(\)[^:]*(?<!:):(?!:)")
 _BARE_MACRO = re.compile(rb"\s*[A-Za-z_]\w*\s*(?:\(\))?\s*")
 _BARE_MACROS = re.compile(rb"(?:\s*[A-Z_][A-Z0-9_]{2,}\b\s*(?:\(\))?)+\s*")
+_INVOKED = re.compile(rb"(?:[A-Z0-9]*_[A-Z0-9_]*$)|DEFINE_|DECLARE_")
 _WORD = re.compile(rb"[A-Za-z_]\w*")
 _ANGLES = re.compile(rb"<[^<>;{}]*>")
 
@@ -145,7 +146,7 @@ def at_semicolon(head: bytes) -> tuple[Kind, str]:
     if b"()" in before:
         rest = _MACRO_CALL.sub(b"", before)
         if b"()" in rest or len(_WORD.findall(rest)) < 2:  # not `int x GUARDED_BY()`
-            invoked = _BARE_MACRO.fullmatch(plain) and first.isupper() and b"_" in first
+            invoked = _BARE_MACRO.fullmatch(plain) and _INVOKED.match(first) is not None
             return ("invocation" if invoked else "prototype"), called(before)
     if _BARE_MACRO.fullmatch(plain) or not plain.strip():
         return "invocation", first.decode()

@@ -105,6 +105,8 @@ def _alias(item: Item, plain: bytes) -> set[bytes]:
     if not plain.startswith(b"typedef"):
         return {item.name.encode()} - {b""}
     names = set(_POINTED.findall(plain))
+    if names:
+        return names
     if b"{" in plain:
         names.update(_WORD.findall(plain.rpartition(b"}")[2]))
     else:

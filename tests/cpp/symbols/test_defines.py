@@ -1,0 +1,47 @@
+"""Names that items introduce."""
+
+import pytest
+
+from weft.cpp.items import split
+from weft.cpp.symbols import defined_names, free_names, member_names, pointed_names
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (b"int f(int a);", {b"f"}),
+        (b"int A::f(int a) { return a; }", set()),
+        (b"X::X() : a_(1), b_{2} {}", set()),
+        (b"class X : public Y { int a; } x, *y;", {b"X", b"x", b"y"}),
+        (b"union { int a; float b; };", {b"a", b"b"}),
+        (b"enum E { A, B = f(1, 2), C };", {b"E", b"A", b"B", b"C"}),
+        (b"enum class E { A, B };", {b"E"}),
+        (b"struct X::Impl { int a; };", {b"X", b"Impl"}),
+        (b"typedef std::map<int, Y> X;", {b"X"}),
+        (b"typedef int (*F)(int);", {b"F"}),
+        (b"template <class T> using X = Y<T>;", {b"X"}),
+        (b"int a = 1, b[3], *c;", {b"a", b"b", b"c"}),
+        (b"std::map<int, Y> m{{1, 2}};", {b"m"}),
+        (b"bool a_ GUARDED_BY(mu_);", {b"a_"}),
+        (b"#define M(x) x\n", {b"M"}),
+        (b"bool operator==(X a, X b);", {b"operator=="}),
+        (b"TEST(A, B) { run(); }", set()),
+        (b"DEFINE_bool(fast, true);", {b"fast", b"FLAGS_fast"}),
+        (b"using a::b;", {b"b"}),
+        (b"template <class T> concept C = true;", {b"C"}),
+    ],
+)
+def test_defined_names(text: bytes, expected: set[bytes]) -> None:
+    (item,) = split(text)
+    assert defined_names(item, text) == expected
+
+
+def test_free_names_leave_out_members_comments_and_constants() -> None:
+    text = b"a.b->c(d); // e\n\"f\" 'g' 0xh /* i */ j::k std::l; auto m() -> n; o...p"
+    assert free_names(text, with_std=False) == {b"a", b"d", b"j", b"k", b"auto", b"m", b"n", b"o", b"p"}
+    assert b"l" in free_names(text, with_std=True)
+    assert member_names(b"a.b->c(d); e...f") == {b"b", b"c"}
+
+
+def test_pointed_names_stand_before_a_star_or_an_ampersand_everywhere() -> None:
+    assert pointed_names(b"X* f(const Y & y, Z z, X x);") == {b"Y"}

@@ -1,0 +1,51 @@
+"""What stands in for definitions."""
+
+import pytest
+
+from weft.cpp.items import split
+from weft.cpp.symbols import forward_declaration, stand_in
+
+BODY = b"{ /* long enough to be worth leaving out */ return 0; }"
+
+
+@pytest.mark.parametrize(
+    "head, expected",
+    [
+        (b"int f(int a) ", b"int f(int a);\n"),
+        (b"template <class T> auto f(T a) -> int ", b"template <class T> auto f(T a) -> int;\n"),
+        (b"X::X(int a) : a_(a), b_{a} ", b"X::X(int a);\n"),
+        (b"auto f(int a) ", None),
+        (b"constexpr int f(int a) ", None),
+    ],
+)
+def test_prototypes(head: bytes, expected: bytes | None) -> None:
+    text = head + BODY
+    (item,) = split(text)
+    found = stand_in(item, text)
+    assert found == (expected if expected else head + b"{   return 0; }")
+
+
+def test_a_class_keeps_its_members_without_bodies() -> None:
+    text = b"// about X\nclass X {\n public:\n  int f() " + BODY + b"\n  int a;  // of X\n};\n"
+    (item,) = split(text)
+    assert stand_in(item, text) == b"class X {\n public:\n  int f();\n  int a;   \n};\n"
+
+
+def test_long_tables_keep_their_first_entry() -> None:
+    text = b"static const Row rows[] = {{1, 2}, " + b"{3, 4}, " * 100 + b"};\n"
+    (item,) = split(text)
+    assert stand_in(item, text) == b"static const Row rows[] = {{1, 2} };\n"
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        (b"template <class T> class X : public Y<T> { int a; };", b"template <class T> class X;\n"),
+        (b"struct EXPORT X final { int a; };", b"struct EXPORT X;\n"),
+        (b"template <> struct X<int> { int a; };", None),
+        (b"enum E { A };", None),
+    ],
+)
+def test_forward_declarations(text: bytes, expected: bytes | None) -> None:
+    (item,) = split(text)
+    assert forward_declaration(item, text) == expected
