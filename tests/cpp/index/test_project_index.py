@@ -22,9 +22,7 @@ def index(**files: bytes) -> ProjectIndex:
         ("src/a.cc", "two.h", True, None),
     ],
 )
-def test_includes_are_found_as_by_a_compiler(
-    including: str, target: str, quoted: bool, expected: str | None
-) -> None:
+def test_includes_are_found_as_by_a_compiler(including: str, target: str, quoted: bool, expected: str | None) -> None:
     paths = ["src/b.h", "include/x/c.h", "third/deep/d.h", "compat/string.h", "m/two.h", "n/two.h"]
     assert IncludeIndex(paths).resolve(including, target, quoted=quoted) == expected
 
