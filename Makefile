@@ -48,7 +48,9 @@ bench-gpu:  ## the parity suite and every benchmark on a CUDA device (8 minutes;
 bench-cpp: .venv/.ready-dev  ## build and measure a corpus of real C++ projects, and time it (Debian; half an hour)
 	@$(BIN)/python benchmarks/cpp_projects.py .bench/trees
 	@$(BIN)/python benchmarks/cpp.py .bench/trees
-	@$(BIN)/weft bench cpp --projects .bench/trees/*/ --json benchmarks/results/cpp_speed.json
+	@$(BIN)/weft bench cpp --projects .bench/trees/*/ --files 5000 --json benchmarks/results/cpp_speed.json
+	@$(BIN)/weft bench cpp --projects .bench/trees/*/ --files 5000 20000 --workers 2 --tokenizer bytes --repeats 1 \
+		--json benchmarks/results/cpp_memory.json
 	@$(BIN)/python tools/tables.py
 
 .venv/.ready-train: $(PROJECT)

@@ -146,6 +146,16 @@ def cpp_speed(result: Measurement) -> list[list[str]]:
     return rows
 
 
+def cpp_memory(result: Measurement) -> list[list[str]]:
+    """What more files cost in memory."""
+    rows = [["files", "MB", "processes", "MiB of all of them together"]]
+    for entry in result["entries"]:
+        rows.append([f"{entry['files']:,}", f"{entry['mb']:,.0f}", str(entry["workers"]), f"{entry['peak_mib']:,.0f}"])
+    growth = result["memory_growth"]
+    rows.append(["641,000, at this growth", "", "", f"{growth['mib_at_641000']:,.0f}"])
+    return rows
+
+
 def _rate(rate: Measurement | None) -> str:
     share = None if rate is None else rate["documents"]
     return "none" if share is None else f"{share['value']:.1%} of {share['counted']}"
@@ -164,6 +174,7 @@ TABLES: dict[str, Callable[[Measurement], list[list[str]]]] = {
     "cpp": cpp,
     "cpp_projects": cpp_projects,
     "cpp_speed": cpp_speed,
+    "cpp_memory": cpp_memory,
 }
 
 SOURCES = {"cpp_projects": "cpp"}
