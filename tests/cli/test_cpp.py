@@ -51,6 +51,29 @@ def test_build_and_report(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["documents"]["documents"] == 16
 
 
+def test_explain_names_the_items_of_a_file(tmp_path, capsys):
+    [root] = projects(tmp_path, 1)
+    assert main(["cpp", "explain", str(root / "src" / "part0.cpp"), "--project", str(root)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("src/part0.cpp: source")
+    assert "function" in shown
+    assert main(["cpp", "explain", str(root / "src" / "part0.cpp"), "--project", str(root / "include")]) == 2
+    assert "does not lie in" in capsys.readouterr().err
+
+
+def test_check_measures_a_build(tmp_path, capsys):
+    [root] = projects(tmp_path, 1)
+    out = str(tmp_path / "corpus")
+    words = ["--out", out, "--mode", "file", "--engine", "process", "--progress", "none"]
+    assert main(["cpp", "build", "--projects", str(root), *words]) == 0
+    assert main(["cpp", "check", out, "--without", "passes", "order", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["partition"], found["over_budget"], found["unknown"]) == (1.0, 0, 0)
+    assert found["coverage"] == 1.0
+    assert main(["cpp", "check", str(root)]) == 2
+    assert "name them with --projects" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, said",
     [
@@ -60,6 +83,7 @@ def test_build_and_report(tmp_path, capsys):
         (["build", "--projects", ".", "--out", "x", "--mode", "fiel"], "did you mean file?"),
         (["build", "--projects", ".", "--out", "x", "--max-token", "9"], "did you mean --max-tokens?"),
         (["build", "--projects", ".", "--out", "x", "--engine", "ray", "--workers", "0"], "--workers is 0"),
+        (["explain", "none.cpp"], "there is no such file: none.cpp"),
         (["report", "."], "holds no report.json: no build wrote there"),
     ],
     ids=lambda words: "-".join(words[-2:]).replace("/", "") if isinstance(words, list) else "",

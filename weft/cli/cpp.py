@@ -5,6 +5,7 @@ weft cpp build --projects src/* --out corpus --tokenizer my-tokenizer --max-toke
 weft cpp build --inputs files.jsonl --out corpus --mode file   rows with text, path and project
 weft cpp report corpus                                         what went in, what came out, what was left out
 weft cpp check corpus                                          what compiles, what is missing, what is written twice
+weft cpp explain fmt/src/os.cc                                 what it defines and uses, why its documents are so
 weft train --data.follow corpus                                also while the build still runs
 
 The same command goes on with a build that was stopped. Engines and workers change no byte of the result.
@@ -36,6 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     report.add_argument("folder", metavar="DIR", help="the --out of a build")
     report.add_argument("--json", action="store_true", help="print it as JSON")
     report.set_defaults(run=run_report)
+    text = "Tell what the items of a file define and use, and why its documents have the order they have."
+    explain = commands.add_parser("explain", help="why a file's documents are as they are", description=text)
+    explain.add_argument("file", metavar="FILE", help="a source or header")
+    explain.add_argument("--project", metavar="DIR", help="its project (default: the folder above with a build file)")
+    for name in ("max_tokens", "tokenizer", "cross_depth", "max_file_bytes"):
+        default = getattr(BuildConfig, name)
+        explain.add_argument(
+            f"--{name.replace('_', '-')}", type=type(default), default=default, metavar="X", help="as for build"
+        )
+    explain.set_defaults(run=run_explain)
     text = "Measure a folder of documents, Weft's or anyone's: what compiles, what is missing, what is written twice."
     check = commands.add_parser("check", help="measure a folder of documents", description=text)
     check.add_argument("folder", metavar="DIR", help="shards, or Parquet and JSONL files with `text`")
@@ -74,6 +85,26 @@ def run_report(args: argparse.Namespace) -> int:
 
     report = read_report(Path(args.folder))
     print(json.dumps(report, indent=1) if args.json else "\n".join(summary(report)))
+    return 0
+
+
+def run_explain(args: argparse.Namespace) -> int:
+    """`weft cpp explain`."""
+    from weft.cpp.explain import explain
+    from weft.cpp.tokens import token_counter
+    from weft.cpp.tree import read_project, root_of
+
+    file = Path(args.file)
+    if not file.is_file():
+        raise FileNotFoundError(2, "there is no such file", str(file))
+    root = Path(args.project) if args.project else root_of(file)
+    if not file.resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"{file} does not lie in {root}; name its project with --project")
+    project = read_project(root, max_file_bytes=args.max_file_bytes)
+    path = file.resolve().relative_to(root.resolve()).as_posix()
+    count = token_counter(args.tokenizer)
+    page = explain(project, path, max_tokens=args.max_tokens, count_tokens=count, cross_depth=args.cross_depth)
+    print(page, end="")
     return 0
 
 

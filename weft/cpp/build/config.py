@@ -96,12 +96,6 @@ class BuildConfig:
         """JSON-able."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> BuildConfig:
-        """The settings that `to_dict` gave."""
-        values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in saved.items()}
-        return cls(**values)
-
 
 @dataclass(frozen=True)
 class Sources:
