@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..document import Document
 from ..index import ProjectIndex
@@ -20,6 +20,16 @@ _OPENED = 0.4
 _CARES: tuple[Care, ...] = ("all", "lean", "some")
 _CROWDED = 0.7
 """Of the budget: a document that does not hold all that its leaves need gets no further leaf above it."""
+
+
+@dataclass
+class _Draft:
+    """A document in the making."""
+
+    selection: Selection
+    care: Care = "all"
+    held: list[Leaf] = field(default_factory=list)
+    """Leaves that it is for, in order."""
 
 
 @dataclass
@@ -47,31 +57,53 @@ class Cutter:
         )
         start = self._start(leaves)
         written: set[int] = set()
-        current, care = start.copy(), _CARES[0]
+        current = _Draft(start.copy())
         for leaf in sorted(leaves.all, key=lambda leaf: leaf.sticky):
-            if not leaf.text or (leaf.sticky and leaf.place in written | current.full()):
+            if not leaf.text or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
-            if self._add(current, leaf, care):
+            if self._add(current, leaf):
                 continue
-            if current.tokens > start.tokens:
-                written |= current.full()
-                yield self._document(path, current)
+            if current.held:
+                written |= current.selection.full()
+                yield from self._finish(path, current, start)
             for care in _CARES:
-                current = start.copy()
-                if self._add(current, leaf, care):
+                current = _Draft(start.copy(), care)
+                if self._add(current, leaf):
                     break
             else:
-                current, care = Selection(leaves), _CARES[0]
-                if not self._add(current, leaf, "some"):
+                current = _Draft(Selection(leaves), "some")
+                if not self._add(current, leaf):
                     yield from self._pieces(path, leaf)
-                    current = start.copy()
-        if current.tokens > start.tokens:
-            yield self._document(path, current)
+                    current = _Draft(start.copy())
+        if current.held:
+            yield from self._finish(path, current, start)
 
-    def _add(self, selection: Selection, leaf: Leaf, care: Care) -> bool:
-        if care == "some" and selection.tokens > _CROWDED * self.budget:
+    def _add(self, draft: _Draft, leaf: Leaf) -> bool:
+        if draft.care == "some" and draft.selection.tokens > _CROWDED * self.budget:
             return False
-        return selection.add([leaf.place], budget=self.budget, care=care)
+        if not draft.selection.add([leaf.place], budget=self.budget, care=draft.care):
+            return False
+        draft.held.append(leaf)
+        return True
+
+    def _finish(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
+        """The draft's document; two of its halves where joining its pieces cost more tokens than was allowed for."""
+        segments = self._segments(path, draft.selection)
+        document = to_document(segments, self.index, kind="cut", count_tokens=self.count_tokens)
+        if document.n_tokens <= self.budget:
+            yield document
+            return
+        if len(draft.held) == 1:
+            yield from self._pieces(path, draft.held[0])
+            return
+        middle = len(draft.held) // 2
+        for half in (draft.held[:middle], draft.held[middle:]):
+            part = _Draft(start.copy(), draft.care)
+            for leaf in half:
+                if not self._add(part, leaf):
+                    yield from self._pieces(path, leaf)
+            if part.held:
+                yield from self._finish(path, part, start)
 
     def _start(self, leaves: Leaves) -> Selection:
         """What every document of the file holds: its includes and the like, as far as they fit."""
@@ -90,14 +122,9 @@ class Cutter:
             return None
         return self.index.facts[target].defines
 
-    def _document(self, path: str, selection: Selection) -> Document:
-        segments = self.segments(path, selection)
-        return to_document(segments, self.index, kind="cut", count_tokens=self.count_tokens)
-
-    def segments(self, path: str, selection: Selection, chosen: frozenset[str] = frozenset()) -> list[Segment]:
-        """The selected text in the order of the file, inside its scopes; chosen headers in place of their includes."""
-        pieces = sorted(self._selected(selection))
-        return paste(self.index, path, chosen, set(), [(start, end, text) for start, end, text in pieces])
+    def _segments(self, path: str, selection: Selection) -> list[Segment]:
+        """The selected text in the order of the file, inside its scopes."""
+        return paste(self.index, path, (), set(), sorted(self._selected(selection)))
 
     def _selected(self, selection: Selection) -> Iterator[tuple[int, int, bytes]]:
         text = selection.leaves.facts.text
@@ -112,24 +139,30 @@ class Cutter:
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
         """One leaf that alone exceeds the budget, cut at the ends of lines."""
-        lines = leaf.text.splitlines(keepends=True)
-        at = leaf.item.start
+        lines = [part for line in leaf.text.splitlines(keepends=True) for part in self._short_enough(line)]
         taken: list[bytes] = []
+        at = leaf.item.start
         tokens = 0
-        for line in (part for whole in lines for part in self._short_enough(whole)):
+        for line in lines:
             cost = self.count_tokens(line) + 1
             if taken and tokens + cost > self.budget:
-                yield self._piece(path, at, b"".join(taken))
+                yield from self._piece(path, at, taken)
                 at += sum(map(len, taken))
                 taken, tokens = [], 0
             taken.append(line)
             tokens += cost
-        if taken:
-            yield self._piece(path, at, b"".join(taken))
+        yield from self._piece(path, at, taken)
 
-    def _piece(self, path: str, at: int, text: bytes) -> Document:
+    def _piece(self, path: str, at: int, lines: list[bytes]) -> Iterator[Document]:
+        text = b"".join(lines)
         segment = Segment(path, at, at + len(text), text)
-        return to_document([segment], self.index, kind="cut", count_tokens=self.count_tokens, oversize=True)
+        document = to_document([segment], self.index, kind="cut", count_tokens=self.count_tokens, oversize=True)
+        if document.n_tokens <= self.budget or len(lines) == 1:
+            yield document
+            return
+        middle = len(lines) // 2
+        yield from self._piece(path, at, lines[:middle])
+        yield from self._piece(path, at + sum(map(len, lines[:middle])), lines[middle:])
 
     def _short_enough(self, line: bytes) -> list[bytes]:
         """The line, halved until each part fits, at borders of UTF-8 characters."""
