@@ -34,6 +34,7 @@ class Selection:
     """The last place in full."""
 
     def copy(self) -> Selection:
+        """Another one of the same leaves, to be changed on its own."""
         return Selection(self.leaves, dict(self.forms), set(self.scopes), self.tokens, self.last)
 
     def full(self) -> set[int]:
@@ -149,10 +150,19 @@ class _Walk:
     def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
         """Of the leaves that define a name, those that this one may mean: all before it, and in its class."""
         limit = self.last if leaf.item.kind == "macro" else leaf.place
-        return [place for place in places if place != leaf.place and (place < limit or self._same_type(leaf, place))]
+        return [
+            place
+            for place in places
+            if place != leaf.place and (place < limit or self._same_type(leaf, place)) and self._is_open(leaf, place)
+        ]
+
+    def _is_open(self, leaf: Leaf, place: int) -> bool:
+        """Whether this is no namespace of another file, which needs no opening of its own."""
+        other = self._leaves.all[place]
+        return other.facts is leaf.facts or bool(other.text) or in_type(other)
 
     def _same_type(self, leaf: Leaf, place: int) -> bool:
-        scope = leaf.scope
+        scope: Scope | None = leaf.scope
         while scope is not None and scope.item.kind != "type":
             scope = scope.parent
         return scope is not None and scope in around(self._leaves.all[place].scope)
@@ -174,3 +184,22 @@ def around(scope: Scope | None) -> Iterator[Scope]:
     while scope is not None:
         yield scope
         scope = scope.parent
+
+
+def selected(selection: Selection) -> Iterator[tuple[str, list[tuple[int, int, bytes]]]]:
+    """(file, its (start, end, text) in order) of what a selection holds, in the order of the files."""
+    files: dict[str, list[tuple[int, int, bytes]]] = {}
+    for place in sorted(selection.forms):
+        leaf = selection.leaves.all[place]
+        pieces = files.setdefault(leaf.facts.path, [])
+        if leaf.text:
+            pieces.append((leaf.item.start, leaf.item.end, leaf.shape(selection.forms[place]).text))
+    for scope in selection.scopes:
+        item, text = scope.item, scope.facts.text
+        if item.inner > item.start or item.end > item.tail:
+            files[scope.facts.path] += [
+                (item.start, item.inner, text[item.start : item.inner]),
+                (item.tail, item.end, text[item.tail : item.end]),
+            ]
+    for path, pieces in files.items():
+        yield path, sorted(pieces)

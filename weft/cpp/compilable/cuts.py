@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ..document import Document
 from ..index import ProjectIndex
 from ..items import Item
-from .closure import Care, Selection
+from .closure import Care, Selection, selected
 from .leaves import Leaf, Leaves, leaves_of
 from .pasting import paste
 from .segments import Segment, to_document
@@ -48,17 +48,11 @@ class Cutter:
 
     def documents(self, path: str) -> Iterator[Document]:
         """Every leaf of the file stands in full in at least one of them."""
-        facts = self.index.facts[path]
-        leaves = leaves_of(
-            facts,
-            functools.lru_cache(4096)(self.count_tokens),
-            largest=int(_OPENED * self.budget),
-            late=lambda item: self._brought(path, item),
-        )
+        leaves = self.leaves(path)
         start = self._start(leaves)
         written: set[int] = set()
         current = _Draft(start.copy())
-        for leaf in sorted(leaves.all, key=lambda leaf: leaf.sticky):
+        for leaf in sorted(leaves.all.values(), key=lambda leaf: leaf.sticky):
             if not leaf.text or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
             if self._add(current, leaf):
@@ -78,6 +72,20 @@ class Cutter:
         if current.held:
             yield from self._finish(path, current, start)
 
+    def leaves(self, path: str, first: int = 0) -> Leaves:
+        """The leaves of a file, their places counted from `first` on."""
+        return leaves_of(
+            self.index.facts[path],
+            self._count,
+            largest=int(_OPENED * self.budget),
+            late=lambda item: self._brought(path, item),
+            first=first,
+        )
+
+    @functools.cached_property
+    def _count(self) -> Callable[[bytes], int]:
+        return functools.lru_cache(1 << 14)(self.count_tokens)
+
     def _add(self, draft: _Draft, leaf: Leaf) -> bool:
         if draft.care == "some" and draft.selection.tokens > _CROWDED * self.budget:
             return False
@@ -88,7 +96,7 @@ class Cutter:
 
     def _finish(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
         """The draft's document; two of its halves where joining its pieces cost more tokens than was allowed for."""
-        segments = self._segments(path, draft.selection)
+        segments = self._segments(draft.selection)
         document = to_document(segments, self.index, kind="cut", count_tokens=self.count_tokens)
         if document.n_tokens <= self.budget:
             yield document
@@ -122,20 +130,12 @@ class Cutter:
             return None
         return self.index.facts[target].defines
 
-    def _segments(self, path: str, selection: Selection) -> list[Segment]:
+    def _segments(self, selection: Selection) -> list[Segment]:
         """The selected text in the order of the file, inside its scopes."""
-        return paste(self.index, path, (), set(), sorted(self._selected(selection)))
-
-    def _selected(self, selection: Selection) -> Iterator[tuple[int, int, bytes]]:
-        text = selection.leaves.facts.text
-        for scope in selection.scopes:
-            item = scope.item
-            yield item.start, item.inner, text[item.start : item.inner]
-            yield item.tail, item.end, text[item.tail : item.end]
-        for place, form in selection.forms.items():
-            leaf = selection.leaves.all[place]
-            if leaf.text:
-                yield leaf.item.start, leaf.item.end, leaf.shape(form).text
+        done: set[str] = set()
+        return [
+            segment for path, pieces in selected(selection) for segment in paste(self.index, path, (), done, pieces)
+        ]
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
         """One leaf that alone exceeds the budget, cut at the ends of lines."""

@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterator
 from ..document import Document
 from ..index import ProjectIndex
 from ..project import Project
+from .amalgams import Amalgamator
 from .clusters import Ledger, Room, names
 from .cuts import Cutter
+
+_LOOK = 16
+"""Files that follow in the order and may fill the rest of a document."""
 
 _WRITTEN_PER_DISTINCT = 1.85
 """Tokens written for each distinct one, at most, where headers are pasted."""
@@ -40,6 +44,7 @@ def documents(
     cutter = Cutter(index, max_tokens, count_tokens)
     ledger = Ledger(_WRITTEN_PER_DISTINCT)
     known = names(index)
+    amalgams = Amalgamator(index, cutter.leaves, size, max_tokens, cross_depth, count_tokens, known, ledger)
     waiting = _order(index)
     for position, path in enumerate(waiting):
         if path in ledger.covered or not index.facts[path].text.strip():
@@ -50,6 +55,15 @@ def documents(
                 ledger.written += document.n_tokens
                 yield document
             ledger.distinct += size(path)
+            continue
+        gathered = amalgams.document(path, waiting[position + 1 : position + 1 + _LOOK]) if cross_depth > 0 else None
+        if gathered is not None:
+            document, roots = gathered
+            new = sum(size(root) for root in roots if root not in ledger.covered)
+            ledger.written += document.n_tokens
+            ledger.distinct += new
+            ledger.covered.update(roots)
+            yield document
             continue
         room = Room(index, size, max_tokens, cross_depth, ledger)
         room.add(path, 0)

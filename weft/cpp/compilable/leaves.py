@@ -40,6 +40,7 @@ class Scope:
     uses: frozenset[bytes]
     """Names in its opening, and in the `#elif` lines of a group."""
 
+    facts: FileFacts
     sticky: list[Leaf] = field(default_factory=list)
     """Leaves that stand wherever the scope stands."""
 
@@ -53,7 +54,7 @@ class Leaf:
 
     item: Item
     text: bytes
-    scope: Scope | None
+    scope: Scope
     defines: frozenset[bytes]
     sticky: bool
     facts: FileFacts
@@ -90,12 +91,13 @@ class Leaf:
 
 @dataclass
 class Leaves:
-    """Of one file."""
+    """Of one file, or of several in the order in which a compiler would see them."""
 
-    facts: FileFacts
-    all: list[Leaf]
+    all: dict[int, Leaf]
+    """By place, in order."""
+
     sticky: list[Leaf]
-    """Those at the top of the file."""
+    """Those at the top of the file; of several, of the last one."""
 
     definers: dict[bytes, list[int]]
     """Name -> places of the leaves that define it."""
@@ -107,9 +109,26 @@ class Leaves:
     """Operators, specialisations and deduction guides, which no name leads to, with the file's types they are about;
     virtual members of an opened class with that class."""
 
+    def copy(self) -> Leaves:
+        """Another collection of the same leaves."""
+        return Leaves(dict(self.all), self.sticky, dict(self.definers), set(self.members), list(self.tied))
+
+    def include(self, other: Leaves) -> None:
+        """Add another file's leaves, which stand elsewhere in the order."""
+        self.all.update(other.all)
+        for name, places in other.definers.items():
+            self.definers[name] = sorted([*self.definers.get(name, ()), *places])
+        self.members |= other.members
+        self.tied += other.tied
+
 
 def leaves_of(
-    facts: FileFacts, count: Callable[[bytes], int], *, largest: int, late: Callable[[Item], frozenset[bytes] | None]
+    facts: FileFacts,
+    count: Callable[[bytes], int],
+    *,
+    largest: int,
+    late: Callable[[Item], frozenset[bytes] | None],
+    first: int = 0,
 ) -> Leaves:
     """The leaves of a file.
 
@@ -118,8 +137,9 @@ def leaves_of(
         count: Tokens of a text.
         largest: Tokens; a class above it is opened, so that documents can hold a part of its members.
         late: For an include line after the first declaration: the names that it brings, None if it just stays.
+        first: Place of the first leaf.
     """
-    return _Builder(facts, count, largest, late).build()
+    return _Builder(facts, count, largest, late, first).build()
 
 
 class _Builder:
@@ -129,15 +149,19 @@ class _Builder:
         count: Callable[[bytes], int],
         largest: int,
         late: Callable[[Item], frozenset[bytes] | None],
+        first: int,
     ) -> None:
         self._facts, self._count, self._largest, self._late = facts, count, largest, late
+        self._first = first
         self._leaves: list[Leaf] = []
-        self._top: list[Leaf] = []
+        length = len(facts.text)
+        file = Item(0, length, "linkage", inner=0, tail=length)
+        self._file = Scope(file, None, 0, frozenset(), facts)
         self._in_code = False
 
     def build(self) -> Leaves:
         for item in self._facts.items:
-            self._visit(item, None)
+            self._visit(item, self._file)
         definers: dict[bytes, list[int]] = {}
         for leaf in self._leaves:
             for name in leaf.defines:
@@ -147,9 +171,9 @@ class _Builder:
         }
         tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types))]
         members = {name for leaf in self._leaves if in_type(leaf) for name in leaf.defines}
-        return Leaves(self._facts, self._leaves, self._top, definers, members, tied)
+        return Leaves({leaf.place: leaf for leaf in self._leaves}, self._file.sticky, definers, members, tied)
 
-    def _visit(self, item: Item, scope: Scope | None) -> None:
+    def _visit(self, item: Item, scope: Scope) -> None:
         text = self._facts.text[item.start : item.end]
         if not self._opens(item, text):
             self._leaf(item, scope, text)
@@ -161,7 +185,7 @@ class _Builder:
         tokens = self._count(self._facts.text[item.start : item.inner]) + self._count(
             self._facts.text[item.tail : item.end] or b"\n"
         )
-        inside = Scope(item, scope, tokens, frozenset(identifiers(opening + branches)))
+        inside = Scope(item, scope, tokens, frozenset(identifiers(opening + branches)), self._facts)
         if item.kind in ("namespace", "type") and item.name:
             self._shell(item, inside)
         for child in item.children:
@@ -180,39 +204,42 @@ class _Builder:
         """A leaf without text: who uses the scope's name needs the scope."""
         shell = Item(item.inner, item.inner, "forward", item.name, item.inner)
         name = frozenset({item.name.rpartition("::")[2].encode()})
-        self._leaves.append(Leaf(len(self._leaves), shell, b"", scope, name, False, self._facts, self._count))
+        self._leaves.append(Leaf(self._place, shell, b"", scope, name, False, self._facts, self._count))
 
-    def _leaf(self, item: Item, scope: Scope | None, text: bytes) -> None:
+    @property
+    def _place(self) -> int:
+        return self._first + len(self._leaves)
+
+    def _leaf(self, item: Item, scope: Scope, text: bytes) -> None:
         defines = defined_names(item, self._facts.text)
-        if scope is not None and scope.item.kind == "type" and item.name.lstrip("~") == scope.item.name:
+        if scope.item.kind == "type" and item.name.lstrip("~") == scope.item.name:
             defines.add(scope.item.name.encode())  # a constructor, whatever its case, or the destructor
         sticky = item.kind in _STICKY or (item.kind == "using" and not item.name)
-        sticky = sticky or (
-            item.kind == "invocation" and scope is not None and scope.item.kind == "type" and len(text) < 200
-        )
+        sticky = sticky or (item.kind == "invocation" and scope.item.kind == "type" and len(text) < 200)
         if item.kind == "include" or (item.kind == "conditional" and _is_prelude(item)):
             brought = self._late(item) if self._in_code and item.kind == "include" else None
             sticky = brought is None
             defines = defines if brought is None else set(brought)
         elif item.kind not in ("macro", "pragma", "comment", "directive", "marker", "branch", "conditional", "forward"):
             self._in_code = True
-        leaf = Leaf(len(self._leaves), item, text, scope, frozenset(defines), sticky, self._facts, self._count)
+        leaf = Leaf(self._place, item, text, scope, frozenset(defines), sticky, self._facts, self._count)
         self._leaves.append(leaf)
         if sticky:
-            (self._top if scope is None or scope.item is self._facts.guard_item else scope.sticky).append(leaf)
+            (self._file if scope.item is self._facts.guard_item else scope).sticky.append(leaf)
 
 
 def _about(leaf: Leaf, types: set[bytes]) -> frozenset[bytes]:
     """Types that, once all are there, bring this leaf with them; empty where there is no such tie."""
     scope = leaf.scope
-    if scope is not None and scope.item.kind == "type":
+    if scope.item.kind == "type":
         head = leaf.text[leaf.item.head - leaf.item.start : leaf.item.body - leaf.item.start]
         return frozenset({scope.item.name.rpartition("::")[2].encode()}) if _VIRTUAL.search(head) else frozenset()
     return frozenset(_head_names(leaf) & types) if _is_tied(leaf) else frozenset()
 
 
 def in_type(leaf: Leaf) -> bool:
-    return leaf.scope is not None and leaf.scope.item.kind == "type"
+    """Whether it is a member of an opened class."""
+    return leaf.scope.item.kind == "type"
 
 
 def _is_tied(leaf: Leaf) -> bool:
