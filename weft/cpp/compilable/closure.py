@@ -136,6 +136,11 @@ class _Walk:
         for scope in around(leaf.scope):
             names |= scope.uses & definers.keys()
         names |= shape.members & self._leaves.members
+        if leaf.pasted:
+            names |= {name for name in definers if name.startswith(leaf.pasted)}
+        if leaf.item.kind == "forward" and leaf.text and self._care == "all":
+            for name in leaf.defines & definers.keys():
+                yield from ((place, self._context) for place in definers[name] if place < self.last)
         announced = (
             shape.pointed if self._care != "all" and (form < Form.SHORT or leaf.item.kind == "prototype") else ()
         )
@@ -159,7 +164,8 @@ class _Walk:
     def _is_open(self, leaf: Leaf, place: int) -> bool:
         """Whether this is no namespace of another file, which needs no opening of its own."""
         other = self._leaves.all[place]
-        return other.facts is leaf.facts or bool(other.text) or in_type(other)
+        directive = leaf.item.kind == "using" and not leaf.item.name
+        return other.facts is leaf.facts or bool(other.text) or in_type(other) or directive
 
     def _same_type(self, leaf: Leaf, place: int) -> bool:
         scope: Scope | None = leaf.scope

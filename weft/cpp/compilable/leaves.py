@@ -24,6 +24,7 @@ _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
 
 _SPECIALISES = re.compile(rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s[^{;:]*<")
+_PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 _VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
 _STICKY = ("branch", "access", "marker", "pragma", "friend")
 
@@ -59,6 +60,12 @@ class Leaf:
     sticky: bool
     facts: FileFacts
     count: Callable[[bytes], int]
+
+    @functools.cached_property
+    def pasted(self) -> tuple[bytes, ...]:
+        """Beginnings of the names that a macro makes by `##`."""
+        found = _PASTED.findall(self.text) if self.item.kind in ("macro", "conditional") and b"##" in self.text else ()
+        return tuple(sorted(set(found)))
 
     @functools.cached_property
     def _forms(self) -> dict[Form, Shape]:
@@ -212,7 +219,8 @@ class _Builder:
 
     def _leaf(self, item: Item, scope: Scope, text: bytes) -> None:
         defines = defined_names(item, self._facts.text)
-        if scope.item.kind == "type" and item.name.lstrip("~") == scope.item.name:
+        named = {inner.name.lstrip("~") for inner in item.leaves()} if scope.item.kind == "type" else ()
+        if scope.item.name in named:
             defines.add(scope.item.name.encode())  # a constructor, whatever its case, or the destructor
         sticky = item.kind in _STICKY or (item.kind == "using" and not item.name)
         sticky = sticky or (item.kind == "invocation" and scope.item.kind == "type" and len(text) < 200)
