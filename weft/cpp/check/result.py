@@ -33,14 +33,15 @@ class Result:
     digest: str
     """SHA-256 over the names and bytes of all shards: equal for equal builds."""
 
-    sample: int | None
-    """Documents of each project and kind that were compiled; None for all."""
-
-    seed: int
     budget: Budget
     cuts: Cuts
-    coverage: dict[str, Coverage] = field(default_factory=dict)
+    coverage: dict[str, Coverage]
     """By project."""
+
+    sample: int | None = None
+    """Documents of each project and kind that were compiled; None for all."""
+
+    seed: int = 0
 
     partition: dict[str, Partition] = field(default_factory=dict)
     """By project."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,7 +20,7 @@ from .failures import failures
 from .locate import Locator
 from .order import measure_order
 from .partition import partition
-from .passes import compile_documents, rate, rates_by
+from .passes import Outcome, compile_documents, rate, rates_by
 from .records import read_records, shards_of
 from .result import Result
 from .sample import Sample
@@ -28,6 +28,9 @@ from .sources import Sources
 
 Measure = Literal["partition", "passes", "order"]
 """Those that take long and can be left out; the others cost one reading of the documents."""
+
+Tell = Callable[[str, int, int], None]
+"""(step, how much is done, of how much; 0 where that is unknown)."""
 
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 CACHE = ".check"
@@ -71,7 +74,7 @@ def check(
     projects: Iterable[Path] = (),
     config: CheckConfig | None = None,
     *,
-    tell: Callable[[str, int, int], None] = lambda step, done, of: None,
+    tell: Tell = lambda step, done, of: None,
 ) -> Result:
     """Every measure on the documents of `folder`.
 
@@ -104,38 +107,16 @@ def check(
         return len(encode(text.decode("utf-8", "replace")))
 
     sources = Sources(roots, said)
-    locator = Locator(sources)
-    budget, cuts, coverage = BudgetMeasure(count, max_tokens), CutsMeasure(sources), CoverageMeasure()
-    sample, order_sample = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
-    kinds: Counter[str] = Counter()
-    unknown_origin = 0
-    for number, record in enumerate(read_records(folder), start=1):
-        tell("read", number, 0)
-        document = locator.locate(record)
-        budget.add(record, None if document is None else document.kind)
-        if document is None:
-            unknown_origin += 1
-            continue
-        kinds[document.kind] += 1
-        for measure in (cuts, coverage, sample, order_sample):
-            measure.add(document)
-    result = Result(
-        documents=kinds,
-        unknown=unknown_origin,
-        digest=digest_of(folder),
-        sample=config.sample,
-        seed=config.seed,
-        budget=budget.result(),
-        cuts=cuts.result(),
-        coverage=coverage.result(sources),
-    )
+    compiled, ordered = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
+    result = _read(folder, sources, BudgetMeasure(count, max_tokens), (compiled, ordered), tell)
+    result.sample, result.seed = config.sample, config.seed
     if "partition" in config.measures:
         for number, name in enumerate(sources.names, start=1):
             result.partition[name] = partition(sources.texts(name))
             tell("partition", number, len(sources.names))
     if "passes" in config.measures:
         outcomes = compile_documents(
-            sample,
+            compiled,
             sources,
             compiler=config.compiler,
             verdicts=Verdicts(config.cache or _cache_of(folder)),
@@ -143,19 +124,41 @@ def check(
             workers=config.workers,
             tell=lambda done, of: tell("compile", done, of),
         )
-        result.passes = rate(outcomes)
-        result.by_kind = rates_by(outcomes, lambda outcome: outcome.document.kind)
-        result.by_project = rates_by(outcomes, lambda outcome: outcome.document.project)
-        cut = [outcome for outcome in outcomes if outcome.document.kind == "cut"]
-        result.cut_by_project = rates_by(cut, lambda outcome: outcome.document.project)
-        result.unmarked = rate([outcome for outcome in cut if not outcome.document.record.oversize])
-        result.failures = failures(outcomes)
+        _add_rates(result, outcomes)
     if "order" in config.measures:
-        chosen = [document for document, _ in order_sample]
+        chosen = [document for document, _ in ordered]
         result.order = measure_order(
             chosen, sources, workers=config.workers, tell=lambda done, of: tell("order", done, of)
         )
     return result
+
+
+def _read(folder: Path, sources: Sources, budget: BudgetMeasure, samples: tuple[Sample, Sample], tell: Tell) -> Result:
+    """One reading of all documents: what needs no compiler, and the samples for what does."""
+    locator, cuts, coverage = Locator(sources), CutsMeasure(sources), CoverageMeasure()
+    kinds: Counter[str] = Counter()
+    unknown = 0
+    for number, record in enumerate(read_records(folder), start=1):
+        tell("read", number, 0)
+        document = locator.locate(record)
+        budget.add(record, None if document is None else document.kind)
+        if document is None:
+            unknown += 1
+            continue
+        kinds[document.kind] += 1
+        for measure in (cuts, coverage, *samples):
+            measure.add(document)
+    return Result(kinds, unknown, digest_of(folder), budget.result(), cuts.result(), coverage.result(sources))
+
+
+def _add_rates(result: Result, outcomes: Sequence[Outcome]) -> None:
+    cut = [outcome for outcome in outcomes if outcome.document.kind == "cut"]
+    result.passes = rate(outcomes)
+    result.unmarked = rate([outcome for outcome in cut if not outcome.document.record.oversize])
+    result.by_kind = rates_by(outcomes, lambda outcome: outcome.document.kind)
+    result.by_project = rates_by(outcomes, lambda outcome: outcome.document.project)
+    result.cut_by_project = rates_by(cut, lambda outcome: outcome.document.project)
+    result.failures = failures(outcomes)
 
 
 def digest_of(folder: Path) -> str:
