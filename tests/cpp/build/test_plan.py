@@ -1,5 +1,6 @@
 """Names, order and split of projects."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,12 @@ def test_names_are_as_long_as_they_must_be(tmp_path):
         (tmp_path / path).mkdir(parents=True)
     folders = [str(tmp_path / path) for path in ("b/re2", "b/fmt", "a/fmt", "b/../b/re2")]
     assert [name for name, _ in named_folders(folders)] == ["a/fmt", "b/fmt", "re2"]
+
+
+def test_a_name_that_is_no_text_is_shown_as_text(tmp_path):
+    odd = tmp_path / os.fsdecode(b"lib\xff")
+    odd.mkdir()
+    assert named_folders([str(odd)]) == [("lib?", odd)]
 
 
 def test_a_file_is_no_project(tmp_path):

@@ -75,13 +75,13 @@ def build_and_die(out, roots, at, behind):
 @pytest.mark.parametrize("behind", [False, True], ids=["before-the-name", "behind-the-name"])
 def test_killed_again_and_again_it_ends_with_the_same_bytes(roots, straight, tmp_path, processes, behind):
     out, kills = tmp_path / "out", 0
-    while (code := exit_code(processes, build_and_die, out, roots, 4, behind)) == -signal.SIGKILL:
+    while (code := exit_code(processes, build_and_die, out, roots, 7, behind)) == -signal.SIGKILL:
         kills += 1
         assert not (out / "_COMPLETE").exists()
         found = shards(out)
         assert all(straight[name] == digest for name, digest in found.items() if not name.endswith("manifest.json"))
     assert code == 0
-    assert kills > 8
+    assert kills >= 5
     assert shards(out) == straight
     assert not (out / ".work").exists()
 

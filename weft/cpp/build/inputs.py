@@ -105,8 +105,8 @@ def commits_of(database: Path, project: str) -> Iterator[tuple[str, dict[str, st
 def _import_file(file: Path, sources: Sources, db: sqlite3.Connection, skipped: Counter[str]) -> None:
     for number, row in enumerate(_records(file, skipped)):
         project = row.get(sources.project_field) if sources.project_field else _first(row, _PROJECT_FIELDS)
-        name = str(project) if project else f"{file.name.split('.')[0]}-{number // _ROWS_OF_A_PROJECT:05}"
-        path = str(row.get(sources.path_field) or f"row-{number:08}.cpp").lstrip("/")
+        name = _text(project) if project else f"{file.name.split('.')[0]}-{number // _ROWS_OF_A_PROJECT:05}"
+        path = _text(row.get(sources.path_field) or f"row-{number:08}.cpp").lstrip("/")
         licences = json.dumps(_licences(_first(row, _LICENCE_FIELDS)))
         if all(isinstance(row.get(field), str) for field in COMMIT_FIELDS):
             change = {
@@ -114,7 +114,7 @@ def _import_file(file: Path, sources: Sources, db: sqlite3.Connection, skipped: 
                 "new": row["new_contents"],
                 "message": _first(row, _MESSAGE_FIELDS) or "",
             }
-            path = str(row.get("new_file") or row.get("old_file") or path)
+            path = _text(row.get("new_file") or row.get("old_file") or path)
             data, size = _packed(json.dumps(change).encode())
             db.execute("INSERT INTO commits VALUES (NULL, ?, ?, ?, ?, ?)", (name, path, data, size, licences))
             continue
@@ -129,7 +129,11 @@ def _import_file(file: Path, sources: Sources, db: sqlite3.Connection, skipped: 
         elif "." in path.rpartition("/")[2] and not is_source_name(path):
             skipped["not C or C++"] += 1
         else:
-            data, size = _packed(text.encode(errors="surrogatepass"))
+            try:
+                data, size = _packed(text.encode())
+            except UnicodeEncodeError:
+                skipped["not valid Unicode"] += 1
+                continue
             row_values = (name, path, data, size, licences)
             added = db.execute("INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?)", row_values).rowcount
             skipped["another row has its project and path"] += added == 0
@@ -175,9 +179,14 @@ def _first(row: dict[str, Any], fields: Iterable[str]) -> Any:
     return next((row[field] for field in fields if row.get(field)), None)
 
 
+def _text(value: Any) -> str:
+    """A name as it may stand in a row: half a UTF-16 pair is none of Unicode's characters."""
+    return str(value).encode(errors="replace").decode()
+
+
 def _licences(value: Any) -> list[str]:
     names = value if isinstance(value, list) else [value] if isinstance(value, str) else []
-    return sorted({str(name) for name in names})
+    return sorted({_text(name) for name in names})
 
 
 def _packed(data: bytes) -> tuple[bytes, int]:

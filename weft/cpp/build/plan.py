@@ -61,13 +61,19 @@ def named_folders(folders: Sequence[str]) -> list[tuple[str, Path]]:
             raise NotADirectoryError(f"{path} is a file; --projects expects folders, --inputs reads JSONL and Parquet")
     depth = dict.fromkeys(paths, 1)
     while True:
-        names = {path: "/".join(path.parts[-depth[path] :]).lstrip("/") or "root" for path in paths}
+        names = {path: _shown(path, depth[path]) for path in paths}
         shared = {name for name, count in Counter(names.values()).items() if count > 1}
         longer = [path for path in paths if names[path] in shared and depth[path] < len(path.parts)]
         if not longer:
             return sorted((name, path) for path, name in names.items())
         for path in longer:
             depth[path] += 1
+
+
+def _shown(path: Path, depth: int) -> str:
+    """The last parts of a path, as text that any file can hold."""
+    name = "/".join(path.parts[-depth:]).lstrip("/") or "root"
+    return name.encode(errors="replace").decode()
 
 
 def _hash(seed: int, what: str, name: str) -> int:
