@@ -76,12 +76,20 @@ def main(words: Sequence[str]) -> int:
         cache=work / "verdicts.jsonl",
         measures=("partition", "passes"),
     )
-    for corpus in corpora(tokenizer):
+    made = corpora(tokenizer)
+    for corpus in made:
         folder = work / corpus.name
         built(roots, corpus.config, folder)
         print(f"== {corpus.name}: {folder}", flush=True)
         result["corpora"][corpus.name] = measured(roots, corpus, folder, settings)
-        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(result, args.out)
+    for corpus in made:
+        if corpus.measured:
+            for root in roots:
+                print(f"== {corpus.name}, {root.name}: order", flush=True)
+                one = ordered(root, work / corpus.name, settings)
+                result["corpora"][corpus.name]["projects"][root.name]["order"] = one
+                write(result, args.out)
     print(f"{args.out}: written; now python tools/tables.py")
     return 0
 
@@ -111,17 +119,31 @@ def built(roots: Sequence[Path], config: BuildConfig, folder: Path) -> None:
 
 
 def measured(roots: Sequence[Path], corpus: Corpus, folder: Path, settings: CheckConfig) -> dict[str, Any]:
-    """All measures of a corpus, a step at a time: the quick ones with the compiler's, then libclang's by project."""
+    """All measures of a corpus but those of libclang."""
+    if not corpus.measured:
+        return step(steps_of(folder) / "quick.json", lambda: _checked(folder, roots, replace(settings, measures=())))
+    file = steps_of(folder) / f"compiled-{settings.sample}-{settings.seed}.json"
+    return step(file, lambda: _checked(folder, roots, settings))
+
+
+def ordered(root: Path, folder: Path, settings: CheckConfig) -> dict[str, Any] | None:
+    """Those of libclang, of one project; None if it has no documents."""
+    one = replace(settings, measures=("order",), order_sample=min(settings.sample or 12, 12))
+    return step(steps_of(folder) / f"order-{root.name}.json", lambda: _checked(folder, [root], one))["order"]
+
+
+def steps_of(folder: Path) -> Path:
+    """Where the results of steps on exactly these documents lie."""
     steps = folder.with_name(f"{folder.name}-steps-{digest_of(folder)[:12]}")
     steps.mkdir(exist_ok=True)
-    if not corpus.measured:
-        return step(steps / "quick.json", lambda: _checked(folder, roots, replace(settings, measures=())))
-    result = step(steps / f"compiled-{settings.sample}-{settings.seed}.json", lambda: _checked(folder, roots, settings))
-    for root in roots:
-        ordered = replace(settings, measures=("order",))
-        one = step(steps / f"order-{root.name}.json", lambda r=root, o=ordered: _checked(folder, [r], o))
-        result["projects"][root.name]["order"] = one["order"]
-    return result
+    return steps
+
+
+def write(result: dict[str, Any], file: Path) -> None:
+    """What is known so far, whole or not at all."""
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(file)
 
 
 def step(file: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -89,48 +89,53 @@ def train(result: Measurement) -> list[list[str]]:
 
 
 def cpp(result: Measurement) -> list[list[str]]:
-    """Each measure of the corpus at both budgets, beside its target."""
-    both = [result["corpora"][name] for name in ("16384", "2048")]
-    flat = result["corpora"]["16384-depth-0"]
-    rows = [["measure", "target", "16,384 tokens", "2,048 tokens"]]
-    for kind, target in (("whole", ">= 99%"), ("cluster", ">= 99%"), ("cut", ">= 90%")):
-        rates = [one["passes_by_kind"].get(kind) for one in both]
-        rows.append([f"`{kind}` documents that compile", target, *map(_rate, rates)])
-    rows.append(["... that are no part of one function", "", *(_rate(one["passes_unmarked"]) for one in both)])
-    rows.append(["all, by tokens", "", *(_percent(one["passes"]["tokens"]) for one in both)])
-    plain = {
-        "partition: items joined are the file": ("partition", "100%", _percent),
-        "coverage of the sources' tokens": ("coverage", ">= 99.5%", lambda value: f"{value:.2%}"),
-        "written more than once, depth 3": ("duplication", "<= 2 at 16K", lambda value: f"{value:.2f}"),
-        "documents over the budget": ("over_budget", "0", str),
-        "documents that cut a function": ("cut_inside", "0", str),
-        "... and say so: one function exceeds the budget": ("cut_inside_marked", "", str),
-        "median fill of `cut` and `cluster`": ("fill", ">= 60% at 16K", _percent),
-    }
-    rows += [[name, target, *(show(one[key]) for one in both)] for name, (key, target, show) in plain.items()]
-    rows.append(["written more than once, depth 0", "<= 1.3", f"{flat['duplication']:.2f}", ""])
-    windows = [[part["order"]["window"] for part in one["projects"].values() if part.get("order")] for one in both]
-    shown = [f"{min(part):.0%} to {max(part):.0%}" if part else "" for part in windows]
-    rows.append(["symbols declared earlier in the document, by project", ">= 70% at 16K", *shown])
-    for name, key in (
-        ("uses after the definition", "defined_before"),
-        ("... in the files", "defined_before_originals"),
-    ):
-        values = [[part["order"][key] for part in one["projects"].values() if part.get("order")] for one in both]
-        rows.append([f"{name}, by project", "", *(f"{min(part):.0%} to {max(part):.0%}" for part in values)])
+    """Each measure of the corpora beside its target; a column for each budget that was measured."""
+    corpora = {name: one for name, one in result["corpora"].items() if one["passes"] is not None}
+    flat = [one for name, one in result["corpora"].items() if name.endswith("depth-0")]
+    rows = [["measure", "target", *(f"{int(name):,} tokens" for name in corpora)]]
+
+    def add(name: str, target: str, show: Callable[[Measurement], str]) -> None:
+        rows.append([name, target, *map(show, corpora.values())])
+
+    add("`whole` documents that compile", ">= 99%", lambda one: _rate(one["passes_by_kind"].get("whole")))
+    add("`cluster` documents that compile", ">= 99%", lambda one: _rate(one["passes_by_kind"].get("cluster")))
+    add("`cut` documents that compile", ">= 90%", lambda one: _rate(one["passes_by_kind"].get("cut")))
+    add("... that are no part of one function", "", lambda one: _rate(one["passes_unmarked"]))
+    add("all, by tokens", "", lambda one: _percent(one["passes"]["tokens"]))
+    add("partition: items joined are the file", "100%", lambda one: _percent(one["partition"]))
+    add("coverage of the sources' tokens", ">= 99.5%", lambda one: f"{one['coverage']:.2%}")
+    add("written more than once, depth 3", "<= 2 at 16K", lambda one: f"{one['duplication']:.2f}")
+    for one in flat:
+        rows.append(
+            ["written more than once, depth 0", "<= 1.3", f"{one['duplication']:.2f}", *[""] * (len(corpora) - 1)]
+        )
+    add("documents over the budget", "0", lambda one: str(one["over_budget"]))
+    add("documents that cut a function", "0", lambda one: str(one["cut_inside"]))
+    add("... and say so: one function exceeds the budget", "", lambda one: str(one["cut_inside_marked"]))
+    add("median fill of `cut` and `cluster`", ">= 60% at 16K", lambda one: _percent(one["fill"]))
+    orders = {"symbols declared earlier": "window", "uses after the definition": "defined_before"}
+    for name, key in {**orders, "... in the files": "defined_before_originals"}.items():
+        target = ">= 70% at 16K" if key == "window" else ""
+        add(f"{name}, by project", target, lambda one, key=key: _range(one, key))
     return rows
 
 
 def cpp_projects(result: Measurement) -> list[list[str]]:
     """Each project: what compiles, what is covered, how often."""
-    rows = [["project", "compile at 16,384", "compile at 2,048", "coverage", "written more than once", "window"]]
-    large, small = (result["corpora"][name]["projects"] for name in ("16384", "2048"))
+    corpora = {name: one["projects"] for name, one in result["corpora"].items() if one["passes"] is not None}
+    first = next(iter(corpora.values()))
+    rows = [["project", *(f"compile at {int(name):,}" for name in corpora), "coverage", "written more than once"]]
     for name, version in result["projects"].items():
-        one = large[name]
-        rates = [_rate(part[name].get("passes")) for part in (large, small)]
-        window = _percent(one["order"]["window"]) if one.get("order") else ""
-        rows.append([f"{name} {version}", *rates, f"{one['coverage']:.2%}", f"{one['duplication']:.2f}", window])
+        rates = [_rate(projects[name].get("passes")) for projects in corpora.values()]
+        one = first[name]
+        rows.append([f"{name} {version}", *rates, f"{one['coverage']:.2%}", f"{one['duplication']:.2f}"])
     return rows
+
+
+def _range(corpus: Measurement, key: str) -> str:
+    """Least to most of a share over the projects in which it was measured."""
+    shares = [part["order"][key] for part in corpus["projects"].values() if part.get("order")]
+    return f"{min(shares):.0%} to {max(shares):.0%} ({len(shares)})" if shares else "not measured"
 
 
 def cpp_speed(result: Measurement) -> list[list[str]]:
