@@ -99,3 +99,8 @@ def test_any_bytes_can_be_split(text: bytes) -> None:
 def test_kinds_and_names(text: bytes, expected: list[tuple[str, str]]) -> None:
     found = [(item.kind, item.name) for item in split(text, "x.c")]
     assert found == expected
+
+
+def test_a_specialisation_for_functions_is_a_type() -> None:
+    text = b"template <class R, class... A>\nclass Hook<R (*)(A...)> {\n  R run(A... a);\n};\nint y;\n"
+    assert [(item.kind, item.name) for item in split(text)] == [("type", "Hook"), ("variable", "y")]

@@ -13,7 +13,8 @@ BODY = b"{ /* long enough to be worth leaving out */ return 0; }"
     [
         (b"int f(int a) ", b"int f(int a);\n"),
         (b"template <class T> auto f(T a) -> int ", b"template <class T> auto f(T a) -> int;\n"),
-        (b"X::X(int a) : a_(a), b_{a} ", b"X::X(int a);\n"),
+        (b"X::X(int a) : a_(a) ", None),
+        (b"int f(int a)  // of a\n", b"int f(int a);\n"),
         (b"auto f(int a) ", None),
         (b"constexpr int f(int a) ", None),
     ],

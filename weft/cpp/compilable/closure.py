@@ -136,6 +136,8 @@ class _Walk:
         for scope in around(leaf.scope):
             names |= scope.uses & definers.keys()
         names |= shape.members & self._leaves.members
+        if leaf.read:
+            names |= leaf.read & definers.keys()
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
@@ -176,6 +178,8 @@ class _Walk:
     def _take_tied(self, queue: list[Leaf]) -> bool:
         """Add operators and specialisations whose types are all here; False if they do not fit."""
         for leaf, types in self._leaves.tied:
+            if self._care != "all" and leaf.item.name.startswith("::"):
+                continue  # a constexpr member's body, which only constants need
             wanted = (leaf.place < self.last or in_type(leaf)) and all(self._stands(name) for name in types)
             if wanted and not self._take(leaf, self._context, queue):
                 return False

@@ -79,8 +79,17 @@ class Cutter:
             self._count,
             largest=int(_OPENED * self.budget),
             late=lambda item: self._brought(path, item),
+            read=lambda item: self._read(path, item),
             first=first,
         )
+
+    def _read(self, path: str, item: Item) -> frozenset[bytes]:
+        """Names used by the files without a guard that this item includes."""
+        inside = {id(leaf) for leaf in item.leaves() if leaf.kind == "include"}
+        lines = zip(self.index.facts[path].includes, self.index.targets[path], strict=True)
+        targets = [target for line, target in lines if id(line.item) in inside and target is not None]
+        unguarded = [self.index.facts[target] for target in targets if self.index.facts[target].guard is None]
+        return frozenset().union(*(facts.uses for facts in unguarded))
 
     @functools.cached_property
     def _count(self) -> Callable[[bytes], int]:

@@ -60,6 +60,8 @@ class Leaf:
     sticky: bool
     facts: FileFacts
     count: Callable[[bytes], int]
+    read: frozenset[bytes] = frozenset()
+    """Names that the text uses which its includes bring."""
 
     @functools.cached_property
     def pasted(self) -> tuple[bytes, ...]:
@@ -135,6 +137,7 @@ def leaves_of(
     *,
     largest: int,
     late: Callable[[Item], frozenset[bytes] | None],
+    read: Callable[[Item], frozenset[bytes]],
     first: int = 0,
 ) -> Leaves:
     """The leaves of a file.
@@ -144,9 +147,10 @@ def leaves_of(
         count: Tokens of a text.
         largest: Tokens; a class above it is opened, so that documents can hold a part of its members.
         late: For an include line after the first declaration: the names that it brings, None if it just stays.
+        read: Names that the text uses which an item's includes bring into the middle of the code.
         first: Place of the first leaf.
     """
-    return _Builder(facts, count, largest, late, first).build()
+    return _Builder(facts, count, largest, late, read, first).build()
 
 
 class _Builder:
@@ -156,10 +160,11 @@ class _Builder:
         count: Callable[[bytes], int],
         largest: int,
         late: Callable[[Item], frozenset[bytes] | None],
+        read: Callable[[Item], frozenset[bytes]],
         first: int,
     ) -> None:
         self._facts, self._count, self._largest, self._late = facts, count, largest, late
-        self._first = first
+        self._first, self._read = first, read
         self._leaves: list[Leaf] = []
         length = len(facts.text)
         file = Item(0, length, "linkage", inner=0, tail=length)
@@ -232,6 +237,8 @@ class _Builder:
             self._in_code = True
         leaf = Leaf(self._place, item, text, scope, frozenset(defines), sticky, self._facts, self._count)
         self._leaves.append(leaf)
+        if b"include" in text:
+            leaf.read = self._read(item)
         if sticky:
             (self._file if scope.item is self._facts.guard_item else scope).sticky.append(leaf)
 
@@ -253,6 +260,8 @@ def in_type(leaf: Leaf) -> bool:
 def _is_tied(leaf: Leaf) -> bool:
     if leaf.item.kind in ("function", "prototype") and any(name.startswith(b"operator") for name in leaf.defines):
         return True
+    if leaf.item.kind == "function" and leaf.item.name.startswith("::"):  # a constant may need it
+        return re.search(rb"(?i:constexpr)", leaf.text[: leaf.item.body - leaf.item.start]) is not None
     if leaf.item.kind == "prototype" and b"->" in leaf.text and leaf.item.name[:1].isupper():
         return True
     head = leaf.text[leaf.item.head - leaf.item.start :][:400]

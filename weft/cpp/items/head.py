@@ -96,10 +96,9 @@ def _type_kind(plain: bytes) -> tuple[Kind, str] | None:
         return None
     rest = plain[key.end() :]
     bases = re.split(rb"(?<!:):(?!:)", rest, maxsplit=1)
-    named = _MACRO_CALL.sub(b" ", bases[0])
-    if b"()" in named or _ASSIGNS.search(bases[0]):
+    named = _MACRO_CALL.sub(b" ", bases[0]).split(b"<")[0]
+    if b"(" in named or _ASSIGNS.search(bases[0]):
         return None  # a function that returns a struct, an initialised variable
-    named = named.split(b"<")[0]
     words = re.findall(rb"[\w:]+", named)
     while words and words[-1] in (b"final", b"sealed", b"override"):
         words.pop()

@@ -17,6 +17,7 @@ _POINTED = re.compile(rb"\(\s*(?:\w+::)*\s*[*&^]+\s*(?:const\s+)?(\w+)")
 _ENUMERATOR = re.compile(rb"[{,]\s*(?:\[\[[^\]]*\]\]\s*)?(\w+)")
 _CALLED = re.compile(rb"(::\s*)?(~?\w+)\s*\0")
 _MADE = re.compile(rb"\s*[A-Z][A-Z0-9_]{3,}\s*\(\s*(\w+)\s*[,)][^{};]*$")
+_TYPED_TEST = re.compile(rb"\s*TYPED_TEST_P\s*\(\s*\w+\s*,\s*(\w+)")
 _TESTS = re.compile(rb"\s*[A-Z_]*(?:TEST|BENCHMARK|SCENARIO|INSTANTIATE|FUZZ|FIXTURE)")
 _MACRO_OPENS = re.compile(rb"^\s*(?:[A-Z_][A-Z0-9_]*\s*\0\s*)+(?:->.*|\..*)?")
 _ATTRIBUTE_MACRO = re.compile(rb"\b[A-Z_][A-Z0-9_]{2,}\s*\([^()]*\)")
@@ -96,6 +97,8 @@ def _function(head: bytes) -> set[bytes]:
         return set() if qualified else operators(plain)
     while (shorter := _PARENTHESES.sub(b"\0", plain)) != plain:
         plain = shorter
+    if typed := _TYPED_TEST.match(head):
+        return {typed[1]}
     if (made := _MADE.match(head)) and not _TESTS.match(head):
         return {made[1]}  # MATCHER(Name, "...") { ... }
     plain = _MACRO_OPENS.sub(b"", plain)  # TEST(A, B) { ... }: who uses what it makes is not told by names

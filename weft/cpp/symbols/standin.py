@@ -9,7 +9,7 @@ from ..items import Item
 _TRIVIA = re.compile(rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'")
 _NEEDS_BODY = re.compile(rb"(?i:constexpr|consteval)|\btry\s*$")
 _DEDUCED = re.compile(rb"\bauto\b|\bdecltype\s*\(\s*auto\s*\)")
-_MACRO_HEAD = re.compile(rb"\s*\w+\s*\([^()]*\)\s*$")
+_MACRO_HEAD = re.compile(rb"\s*(?:[A-Z][A-Z0-9_]{3,}\s*\(|\w+\s*\([^()]*\)\s*$)")
 _COMMENT_OR_CONSTANT = re.compile(
     rb"(//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?(?:\*/|\Z))"
     rb'|(?:u8|[uUL])?R"[^()\\\s]{0,16}\([\s\S]*?\)[^()\\\s"]{0,16}"'
@@ -47,7 +47,8 @@ def stand_in(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
         lean: Leave out the bodies of constexpr functions too, which compiles unless they are evaluated.
     """
     short: bytes | None = None
-    if item.kind == "function" and not _MACRO_HEAD.match(text, item.head, max(item.body, item.head)):
+    outside = item.name.startswith("::")  # a member cannot be declared again outside its class
+    if item.kind == "function" and not (outside or _MACRO_HEAD.match(text, item.head, max(item.body, item.head))):
         short = prototype(item, text, lean=lean)
     elif item.kind == "variable":
         short = excerpt(item, text)
@@ -108,7 +109,7 @@ def prototype(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
     evaluated = _NEEDS_BODY.search(plain) and not (lean and item.end - item.body > _SMALL_BODY)
     if _DIRECTIVE.search(plain) or evaluated or (_DEDUCED.search(plain) and b"->" not in plain):
         return None
-    return head[: member_initialisers(plain)].rstrip() + b";\n"
+    return without_comments(head[: member_initialisers(plain)]).rstrip() + b";\n"
 
 
 def excerpt(item: Item, text: bytes) -> bytes | None:
