@@ -100,7 +100,7 @@ class Amalgamator:
         if not all(mine.gets_along(self.names(other)) for other in draft.roots):
             return False
         absorbed, kept = self._reached([*draft.roots, path])
-        if kept & (draft.absorbed | {path}) or draft.kept & absorbed:
+        if kept & (draft.absorbed | {path}) or draft.kept & absorbed or self._defined_twice(draft, path, absorbed):
             return False
         selection = draft.selection.copy()
         selection.leaves = selection.leaves.copy()
@@ -114,6 +114,12 @@ class Amalgamator:
         draft.selection, draft.absorbed, draft.kept = selection, absorbed | {path} | draft.absorbed, kept
         draft.roots.append(path)
         return True
+
+    def _defined_twice(self, draft: Amalgam, path: str, absorbed: set[str]) -> bool:
+        """Whether a file or its headers define what those of another file define."""
+        pairs = [(path, other) for other in draft.absorbed - absorbed - {path}]
+        pairs += [(root, other) for root in draft.roots for other in absorbed - draft.absorbed - {root}]
+        return any(self.names(one).clashes(self.names(other)) for one, other in pairs)
 
     def _reached(self, paths: Sequence[str]) -> tuple[set[str], set[str]]:
         """Headers to take declarations of, and those that includes bring.

@@ -27,11 +27,15 @@ class Names:
     guarded: bool
     guard: bytes = b""
 
+    def clashes(self, other: Names) -> bool:
+        """Whether both define a name; guarded headers may: in other namespaces, or as overloads."""
+        return not (self.guarded and other.guarded) and bool(self.solid & other.solid)
+
     def gets_along(self, other: Names) -> bool:
         """Whether this file may stand after the other one."""
         if other.open_namespaces or (self.early_macros and not self.guarded):
             return False
-        if self.macros & other.macros or (self.solid & other.solid and not (self.guarded and other.guarded)):
+        if self.macros & other.macros or self.clashes(other):
             return False
         return not (self.uses & (other.macros - {other.guard})) and not (other.uses & (self.macros - {self.guard}))
 
