@@ -23,7 +23,9 @@ def test_demo_passes_its_flags_on():
 
 
 def test_test_runs_the_whole_suite():
-    assert recipe("test").rstrip().splitlines()[-1].strip() == ".venv/bin/pytest"
+    words = recipe("test").rstrip().splitlines()[-1].split()
+    assert words[1:] == [".venv/bin/pytest", "--numprocesses", "auto", "--dist", "loadfile"]
+    assert words[0] == "OMP_NUM_THREADS=1"  # a process for each core
 
 
 def test_check_runs_every_check_and_no_test():
