@@ -63,7 +63,7 @@ def main(words: Sequence[str]) -> int:
     tokenizer = trained(roots, work / "bpe")
     known = json.loads((args.trees / "projects.json").read_text(encoding="utf-8"))
     result: dict[str, Any] = {
-        "command": "python benchmarks/cpp.py trees",
+        "command": f"python benchmarks/cpp.py trees --projects {' '.join(args.projects)} --sample {args.sample}",
         **describe_machine(),
         "projects": {name: known[name]["version"] for name in args.projects},
         "tokenizer": f"byte-level BPE, {VOCABULARY:,} entries, trained on the projects",

@@ -79,8 +79,10 @@ def measure_cpp(
                 entries.append(_entry(count, size, name, number, builds))
                 tell(" ".join(f"{cell:>10}" for cell in _row(entries[-1])))
             shutil.rmtree(place / f"trees-{count}")
+    command = f"weft bench cpp --projects {' '.join(sorted(trees))}"  # names: where they lie is nobody's business
     shown = {"projects": sorted(trees), "max_tokens": max_tokens, "entries": entries}
-    return {**describe_machine(), **shown, "scaling": _scaling(entries), "memory_growth": _growth(entries)}
+    derived = {"scaling": _scaling(entries), "memory_growth": _growth(entries)}
+    return {"command": command, **describe_machine(), **shown, **derived}
 
 
 def run_build(roots: Sequence[Path], out: Path, tokenizer: str, workers: int, max_tokens: int) -> Build:

@@ -4,8 +4,11 @@ import pytest
 
 from weft.cpp.check.coverage import CoverageMeasure
 from weft.cpp.check.lexer import count_tokens
+from weft.cpp.check.locate import Locator
+from weft.cpp.check.records import Record
 from weft.cpp.check.sources import Sources
 from weft.cpp.document import Span
+from weft.cpp.redact import redact
 
 from .world import HEADER, SOURCE, located, project, span
 
@@ -74,3 +77,15 @@ def test_an_include_that_gave_way_to_its_file_is_no_loss_and_others_are(tmp_path
     without = rest.replace("#include <vector>\n", "")
     found = _coverage(root, [_whole(root, "a.h", HEADER), located(root, without, spans[1:])])
     assert found.missing == {"b.cc": count_tokens(b"#include <vector>")}
+
+
+def test_what_the_build_redacted_is_no_loss(tmp_path):
+    text = 'int mail_it() {\n  return send("someone@company.com");\n}\n'
+    root = project(tmp_path, {"a.cc": text})
+    redacted = redact(text.encode())[0].decode()
+    assert redacted != text
+    sources = Sources([root], {"redact": True})
+    measure = CoverageMeasure()
+    measure.add(Locator(sources).locate(Record(redacted.encode(), "geo", ("a.cc",), (Span("a.cc", 0, len(text)),))))
+    assert measure.result(sources)["geo"].share == 1.0
+    assert _coverage(root, [located(root, redacted, [Span("a.cc", 0, len(text))])]).share < 1.0

@@ -12,6 +12,7 @@ from ..decode import decode
 from ..discover import discover
 from ..project import Project
 from ..quality import quality_reason
+from ..redact import redact
 
 
 class Sources:
@@ -19,7 +20,8 @@ class Sources:
 
     Args:
         roots: Their folders; the last part of each is its project's name.
-        settings: Of the build: `max_file_bytes` and `keep_vendored` decide which files it looked at.
+        settings: Of the build: `max_file_bytes` and `keep_vendored` decide which files it looked at, `redact` whether
+            their secrets were overwritten.
 
     Raises:
         FileNotFoundError: a folder is not there.
@@ -31,6 +33,7 @@ class Sources:
         settings = settings or {}
         self._rules = {name: settings[name] for name in ("max_file_bytes", "keep_vendored") if name in settings}
         self._files: dict[str, tuple[str, ...]] = {}
+        self._redacts = bool(settings.get("redact"))
         self._hashes: dict[bytes, tuple[str, str]] = {}
         for root in roots:
             root = root.resolve()
@@ -87,4 +90,6 @@ class Sources:
             decoded = decode((self._roots[name] / path).read_bytes())
         except OSError:
             return None
-        return decoded.text if decoded.reason is None else None
+        if decoded.reason is not None:
+            return None
+        return redact(decoded.text)[0] if self._redacts else decoded.text
