@@ -104,3 +104,11 @@ def test_kinds_and_names(text: bytes, expected: list[tuple[str, str]]) -> None:
 def test_a_specialisation_for_functions_is_a_type() -> None:
     text = b"template <class R, class... A>\nclass Hook<R (*)(A...)> {\n  R run(A... a);\n};\nint y;\n"
     assert [(item.kind, item.name) for item in split(text)] == [("type", "Hook"), ("variable", "y")]
+
+
+@pytest.mark.parametrize(
+    "opening, closing", [(b"namespace a {\n", b"}\n"), (b"struct A {\n", b"};\n"), (b"#if A\n", b"#endif\n")]
+)
+def test_scopes_may_nest_deeper_than_python(opening: bytes, closing: bytes) -> None:
+    text = opening * 3000 + b"int x;\n" + closing * 3000
+    assert joined(text, split(text)) == text

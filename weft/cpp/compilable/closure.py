@@ -141,7 +141,7 @@ class _Walk:
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
-            for name in leaf.defines & definers.keys():
+            for name in sorted(leaf.defines & definers.keys()):
                 yield from ((place, self._context) for place in definers[name] if place < self.last)
         announced = (
             shape.pointed if self._care != "all" and (form < Form.SHORT or leaf.item.kind == "prototype") else ()

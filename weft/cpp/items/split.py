@@ -27,6 +27,9 @@ _AFTER_CALL = re.compile(
 )
 _PARTS = re.compile(rb"(\s+)|//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\\\r?\n")
 _GOES_ON = (b"{", b":", b";", b",", b")", b"=", b"-", b"const", b"noexcept", b"override")
+_DEEPEST = 60
+"""Scopes within scopes; what lies deeper stays one item."""
+
 _LONG_COMMENT = 160
 """Bytes: a comment block this long that a blank line parts from the next item is an item of its own."""
 _KNR = re.compile(
@@ -63,6 +66,7 @@ class _Splitter:
         self._c_like = c_like
         self._markers = markers
         self._dirty: list[Group] | None = None
+        self._depth = 0
 
     def file(self) -> list[Item]:
         length = len(self._text)
@@ -84,6 +88,7 @@ class _Splitter:
 
         Blanks and comments after the last one are left over for the caller, comments of some length as an item.
         """
+        self._depth += 1
         items: list[Item] = []
         complete = True
         tokens, text = self._tokens, self._text
@@ -110,6 +115,7 @@ class _Splitter:
             position = item.end
         if end - position > 40 and text[position:end].strip():
             items.append(Item(position, end, "comment", head=position))
+        self._depth -= 1
         return items, complete
 
     def _skip(self, position: int, end: int) -> int:
@@ -172,7 +178,7 @@ class _Splitter:
         kind = tokens.kinds[index]
         if kind[1:] in OPENERS:
             group = tokens.groups[index]
-            if group.clean and group.last < stop:
+            if group.clean and group.last < stop and self._depth < _DEEPEST:
                 item = self._conditional(group, position, end, in_type)
                 if item is not None:
                     return item, group.last + 1
@@ -292,6 +298,8 @@ class _Splitter:
         kind, name = at_brace(before)
         if kind is None:
             return None
+        if self._depth >= _DEEPEST and kind != "function":
+            kind = "enum" if kind in ("type", "enum") else "function"
         last = max(self._leaving(index, closing, stop), border if border > closing else -1, closing)
         item = Item(position, 0, kind, name, head, tokens.starts[index])
         if kind in ("namespace", "linkage"):
