@@ -16,6 +16,7 @@ from ..index import ProjectIndex
 from .closure import Selection, selected
 from .clusters import Ledger
 from .conflicts import Names
+from .forms import Form
 from .leaves import Leaves
 from .pasting import paste
 from .segments import to_document
@@ -99,6 +100,8 @@ class Amalgamator:
             return False
         if not all(mine.gets_along(self.names(other)) for other in draft.roots):
             return False
+        if any(self.index.repeated(path) & self.index.repeated(other) for other in draft.roots):
+            return False
         absorbed, kept = self._reached([*draft.roots, path])
         if kept & (draft.absorbed | {path}) or draft.kept & absorbed or self._defined_twice(draft, path, absorbed):
             return False
@@ -107,17 +110,37 @@ class Amalgamator:
         for other in sorted((absorbed | {path}) - draft.absorbed, key=self._position.__getitem__):
             leaves = self._leaves(other)
             selection.leaves.include(leaves)
-            if not selection.add([leaf.place for leaf in leaves.sticky], budget=self.budget, care="lean"):
+            if not selection.add(
+                [leaf.place for leaf in leaves.sticky], budget=self.budget, care="lean", with_tied=False
+            ):
                 return False
+        if not selection.add(self._unnamed(path, absorbed, selection), budget=self.budget, form=Form.SHORT):
+            return False
         if not selection.add(self._leaves(path).all, budget=self.budget):
             return False
         draft.selection, draft.absorbed, draft.kept = selection, absorbed | {path} | draft.absorbed, kept
         draft.roots.append(path)
         return True
 
+    def _unnamed(self, path: str, absorbed: set[str], selection: Selection) -> list[int]:
+        """Places in the headers that a file includes itself of what it may use without naming it.
+
+        These are specialisations, and classes that other files' text has announced so far.
+        """
+        standing = (selection.leaves.all[place] for place in selection.forms)
+        announced = {name for leaf in standing if leaf.item.kind == "forward" and leaf.text for name in leaf.defines}
+        found = []
+        for other in sorted(set(self.index.direct(path)) & absorbed):
+            leaves = self._leaves(other)
+            found += [leaf.place for leaf in leaves.unnamed]
+            names = announced & leaves.definers.keys()
+            found += [place for name in sorted(names) for place in leaves.definers[name] if leaves.all[place].is_class]
+        return found
+
     def _defined_twice(self, draft: Amalgam, path: str, absorbed: set[str]) -> bool:
         """Whether a file or its headers define what those of another file define."""
-        pairs = [(path, other) for other in draft.absorbed - absorbed - {path}]
+        own, _ = self._reached([path])
+        pairs = [(path, other) for other in draft.absorbed - own - {path}]
         pairs += [(root, other) for root in draft.roots for other in absorbed - draft.absorbed - {root}]
         return any(self.names(one).clashes(self.names(other)) for one, other in pairs)
 

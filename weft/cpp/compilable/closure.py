@@ -41,16 +41,26 @@ class Selection:
         """Places of the leaves that stand in full."""
         return {place for place, form in self.forms.items() if form is Form.FULL}
 
-    def add(self, places: Iterable[int], *, budget: int, care: Care = "all") -> bool:
-        """Take these leaves in full with what they need; False, and nothing is changed, if that exceeds the budget.
+    def add(
+        self,
+        places: Iterable[int],
+        *,
+        budget: int,
+        care: Care = "all",
+        form: Form = Form.FULL,
+        with_tied: bool = True,
+    ) -> bool:
+        """Take these leaves with what they need; False, and nothing is changed, if that exceeds the budget.
 
         Args:
             places: Of the leaves.
             budget: Tokens of the whole selection.
             care: How much they bring; with `some` only the leaves themselves have to fit.
+            form: In which they stand.
+            with_tied: Whether, with `lean`, the operators and specialisations of what stands have to fit too.
         """
         walk = _Walk(self, budget, care)
-        if not walk.run(places):
+        if not walk.run(places, form, with_tied):
             return False
         self.forms |= walk.forms
         self.scopes |= walk.scopes
@@ -66,17 +76,20 @@ class _Walk:
         self._selection, self._leaves, self._care = selection, selection.leaves, care
         self._room = budget - selection.tokens
         self._context = Form.SHORT if care == "all" else Form.LEAN
+        self._local: set[int] = set()
+        """Templates that types of functions' bodies may be given to."""
+
         self.forms: dict[int, Form] = {}
         self.scopes: set[Scope] = set()
         self.tokens = 0
         self.last = selection.last
 
-    def run(self, places: Iterable[int]) -> bool:
+    def run(self, places: Iterable[int], form: Form, with_tied: bool) -> bool:
         """False if the budget is exceeded by the leaves themselves, or by what they need and may not go without."""
         queue: list[Leaf] = []
         for place in places:
             self.last = max(self.last, place)
-            if not self._take(self._leaves.all[place], Form.FULL, queue):
+            if not self._take(self._leaves.all[place], form, queue):
                 return False
         position = 0
         while position < len(queue):
@@ -86,7 +99,7 @@ class _Walk:
                 for place, form in self._needed(leaf):
                     if not self._take(self._leaves.all[place], form, queue) and self._care != "some":
                         return False
-            if not self._take_tied(queue) and self._care == "all":
+            if not self._take_tied(queue) and (self._care == "all" or (self._care == "lean" and with_tied)):
                 return False
         return True
 
@@ -143,16 +156,23 @@ class _Walk:
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
             for name in sorted(leaf.defines & definers.keys()):
                 yield from ((place, self._context) for place in definers[name] if place < self.last)
-        announced = (
-            shape.pointed if self._care != "all" and (form < Form.SHORT or leaf.item.kind == "prototype") else ()
-        )
+        bodiless = leaf.item.kind == "prototype" or (form < Form.SHORT and not shape.members)
+        announced = shape.pointed if self._care != "all" and bodiless else ()
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
             if name in announced:
                 forward = [place for place in places if self._leaves.all[place].item.kind == "forward"]
                 yield from ((place, Form.FORWARD) for place in forward or places)
             else:
-                yield from ((place, self._context) for place in places)
+                yield from ((place, self._suffices(leaf, form, place)) for place in places)
+
+    def _suffices(self, leaf: Leaf, form: Form, place: int) -> Form:
+        """The form of what a name in a leaf leads to."""
+        local = leaf.makes_local or leaf.place in self._local
+        if form < Form.FULL or self._care == "some" or not (local and self._leaves.all[place].is_template):
+            return self._context
+        self._local.add(place)
+        return Form.FULL
 
     def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
         """Of the leaves that define a name, those that this one may mean: all before it, and in its class."""

@@ -98,7 +98,8 @@ class Cutter:
     def _add(self, draft: _Draft, leaf: Leaf) -> bool:
         if draft.care == "some" and draft.selection.tokens > _CROWDED * self.budget:
             return False
-        if not draft.selection.add([leaf.place], budget=self.budget, care=draft.care):
+        further = bool(draft.held)  # the first one may have to do without
+        if not draft.selection.add([leaf.place], budget=self.budget, care=draft.care, with_tied=further):
             return False
         draft.held.append(leaf)
         return True

@@ -24,6 +24,10 @@ _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
 
 _SPECIALISES = re.compile(rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s[^{;:]*<")
+_PATTERN = re.compile(
+    rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s+(?:[A-Z_]+\s+)?((?:\w+::)*\w+\s*<(?:[^<>,{};]|<[^<>{};]*>)*)"
+)
+_LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
 _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 _VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
 _STICKY = ("branch", "access", "marker", "pragma", "friend")
@@ -62,6 +66,21 @@ class Leaf:
     count: Callable[[bytes], int]
     read: frozenset[bytes] = frozenset()
     """Names that the text uses which its includes bring."""
+
+    @functools.cached_property
+    def makes_local(self) -> bool:
+        """Whether it has lambdas: no templates may be declared with their types and stay without bodies."""
+        return self.item.kind == "function" and _LAMBDA.search(self.text) is not None
+
+    @property
+    def is_class(self) -> bool:
+        """Whether it defines a class."""
+        return self.item.kind == "type" and bool(self.text)
+
+    @functools.cached_property
+    def is_template(self) -> bool:
+        """Whether it is a function template with its body."""
+        return self.item.kind == "function" and self.text.startswith(b"template", self.item.head - self.item.start)
 
     @functools.cached_property
     def pasted(self) -> tuple[bytes, ...]:
@@ -117,6 +136,9 @@ class Leaves:
     tied: list[tuple[Leaf, frozenset[bytes]]] = field(default_factory=list)
     """Operators, specialisations and deduction guides, which no name leads to, with the file's types they are about;
     virtual members of an opened class with that class."""
+
+    unnamed: list[Leaf] = field(default_factory=list)
+    """Specialisations of other files' templates for other files' types: who includes the file may mean them."""
 
     def copy(self) -> Leaves:
         """Another collection of the same leaves."""
@@ -178,12 +200,19 @@ class _Builder:
         for leaf in self._leaves:
             for name in leaf.defines:
                 definers.setdefault(name, []).append(leaf.place)
+        special = {leaf.place: leaf for leaf in self._leaves if _is_special(leaf)}
         types = {
-            name for leaf in self._leaves if leaf.item.kind in ("type", "enum", "forward") for name in leaf.defines
+            name
+            for leaf in self._leaves
+            if leaf.item.kind in ("type", "enum", "forward") and leaf.place not in special
+            for name in leaf.defines
         }
-        tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types))]
+        aliases = {name for leaf in self._leaves if leaf.item.kind == "alias" for name in leaf.defines}
+        tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types) or _about(leaf, aliases))]
+        unnamed = [leaf for leaf in special.values() if not _pattern(leaf) & types]
         members = {name for leaf in self._leaves if in_type(leaf) for name in leaf.defines}
-        return Leaves({leaf.place: leaf for leaf in self._leaves}, self._file.sticky, definers, members, tied)
+        everything = {leaf.place: leaf for leaf in self._leaves}
+        return Leaves(everything, self._file.sticky, definers, members, tied, unnamed)
 
     def _visit(self, item: Item, scope: Scope) -> None:
         text = self._facts.text[item.start : item.end]
@@ -264,8 +293,19 @@ def _is_tied(leaf: Leaf) -> bool:
         return re.search(rb"(?i:constexpr)", leaf.text[: leaf.item.body - leaf.item.start]) is not None
     if leaf.item.kind == "prototype" and b"->" in leaf.text and leaf.item.name[:1].isupper():
         return True
+    return _is_special(leaf)
+
+
+def _is_special(leaf: Leaf) -> bool:
+    """Whether it specialises a class template."""
     head = leaf.text[leaf.item.head - leaf.item.start :][:400]
     return leaf.item.kind == "type" and _SPECIALISES.match(head) is not None
+
+
+def _pattern(leaf: Leaf) -> set[bytes]:
+    """Names of the template that is specialised and of its first argument."""
+    found = _PATTERN.match(leaf.text[leaf.item.head - leaf.item.start :][:400])
+    return set() if found is None else identifiers(found[1])
 
 
 def _head_names(leaf: Leaf) -> frozenset[bytes]:

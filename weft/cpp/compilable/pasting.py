@@ -68,6 +68,8 @@ def may_join(index: ProjectIndex, members: Collection[str], path: str) -> bool:
     sources = [index.facts[member] for member in everyone if index.facts[member].is_source]
     if len({source.is_c for source in sources}) > 1:
         return False
+    if any(index.repeated(path) & index.repeated(member) for member in members):
+        return False
     held = set(everyone)
     unguarded = {member for member in everyone if index.facts[member].guard != "macro"}
     folders = {posixpath.dirname(member) for member in everyone}

@@ -101,6 +101,12 @@ class FileFacts:
         return frozenset(names)
 
     @functools.cached_property
+    def defines_once(self) -> bool:
+        """Whether it holds what a text may hold once: types, functions with bodies, constants."""
+        kinds = ("type", "enum", "function", "variable")
+        return any(leaf.kind in kinds for item in self.items for leaf in _outside_types(item))
+
+    @functools.cached_property
     def opens_std(self) -> bool:
         """Whether it is a part of the standard library, or adds to it."""
         return re.search(rb"\bnamespace\s+std\b|NAMESPACE_STD|_GLIBCXX_BEGIN", self.text) is not None
@@ -120,6 +126,15 @@ def _walk(items: list[Item]) -> Iterator[Item]:
         yield item
         if item.inner >= 0:
             yield from _walk(item.children)
+
+
+def _outside_types(item: Item) -> Iterator[Item]:
+    """Its leaves, types whole."""
+    if item.inner < 0 or item.kind == "type":
+        yield item
+        return
+    for child in item.children:
+        yield from _outside_types(child)
 
 
 def _include(item: Item, text: bytes, unconditional: bool) -> Include:

@@ -26,6 +26,7 @@ class ProjectIndex:
         self.facts = {file.path: FileFacts(file, self.markers) for file in project.files}
         self._includes = IncludeIndex(self.facts)
         self._reach: dict[str, frozenset[str]] = {}
+        self._repeated: dict[str, frozenset[str]] = {}
 
     @functools.cached_property
     def targets(self) -> dict[str, list[str | None]]:
@@ -66,6 +67,19 @@ class ProjectIndex:
                         waiting.append(target)
             self._reach[path] = frozenset(seen)
         return self._reach[path]
+
+    def repeated(self, path: str) -> frozenset[str]:
+        """Files that define something and stand in a text once for each file that includes them: none guards itself."""
+        if path not in self._repeated:
+            seen: set[str] = set()
+            waiting = [path]
+            while waiting:
+                for target in self.direct(waiting.pop()):
+                    if target not in seen and self.facts[target].guard is None:
+                        seen.add(target)
+                        waiting.append(target)
+            self._repeated[path] = frozenset(other for other in seen if self.facts[other].defines_once)
+        return self._repeated[path]
 
     @functools.cached_property
     def order(self) -> list[str]:
