@@ -19,6 +19,7 @@ from ..symbols import (
     stand_in,
 )
 from .forms import Form, Shape
+from .tables import entries
 
 _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
@@ -217,7 +218,8 @@ class _Builder:
     def _visit(self, item: Item, scope: Scope) -> None:
         text = self._facts.text[item.start : item.end]
         if not self._opens(item, text):
-            self._leaf(item, scope, text)
+            if not (item.kind == "variable" and self._table(item, scope, text)):
+                self._leaf(item, scope, text)
             return
         opening = self._facts.text[item.head : item.inner]
         branches = b"".join(
@@ -240,6 +242,30 @@ class _Builder:
         if item.kind == "conditional":
             return len(text) > _WHOLE_GROUP and not _is_prelude(item)
         return item.kind == "type" and len(text) > self._largest and self._count(text) > self._largest
+
+    def _table(self, item: Item, scope: Scope, text: bytes) -> bool:
+        """Leaves for parts of a long table, of which the first one stands with each other one; False for the rest."""
+        if len(text) <= self._largest or self._count(text) <= self._largest:
+            return False
+        whole = self._facts.text
+        found = entries(item, whole, self._largest)
+        if found is None:
+            return False
+        table, parts = found
+        self._in_code = True
+        head, closing = whole[table.start : table.inner], whole[table.tail : table.end]
+        names = frozenset(identifiers(whole[table.head : table.inner]))
+        inside = Scope(table, scope, self._count(head) + self._count(closing), names, self._facts)
+        defines = frozenset(defined_names(item, whole))
+        for start, end in parts:
+            part = Item(start, end, "invocation", head=start)
+            first = start == table.inner
+            names = defines if first else frozenset()
+            leaf = Leaf(self._place, part, whole[start:end], inside, names, first, self._facts, self._count)
+            self._leaves.append(leaf)
+            if first:
+                inside.sticky.append(leaf)
+        return True
 
     def _shell(self, item: Item, scope: Scope) -> None:
         """A leaf without text: who uses the scope's name needs the scope."""
