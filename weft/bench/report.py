@@ -39,6 +39,9 @@ def draw(result: dict[str, Any], file: Path) -> None:
         for name, points in lines.items():
             axes.plot(*zip(*points, strict=True), marker="o", label=name)
         axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="ms", title=pass_)
+        lengths = sorted({length for points in lines.values() for length, _ in points})
+        axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+        axes.minorticks_off()
         axes.grid(visible=True, which="major", alpha=0.3)
         axes.legend(fontsize=7)
     figure.suptitle(f"{result['machine']}, {result['dtype']}, {result['date']}", fontsize=9)
