@@ -18,6 +18,9 @@ _OPENED = 0.4
 """Of the budget: a class above it is opened."""
 
 _CARES: tuple[Care, ...] = ("all", "lean", "some")
+_ROOMY = 0.6
+"""Of the budget: a document with less in it takes a leaf whose needs exceed the rest without their bodies."""
+
 _CROWDED = 0.7
 """Of the budget: a document that does not hold all that its leaves need gets no further leaf above it."""
 
@@ -55,7 +58,7 @@ class Cutter:
         for leaf in sorted(leaves.all.values(), key=lambda leaf: leaf.sticky):
             if not leaf.text or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
-            if self._add(current, leaf):
+            if self._add(current, leaf) or self._add_lean(current, leaf):
                 continue
             if current.held:
                 written |= current.selection.full()
@@ -103,6 +106,16 @@ class Cutter:
             return False
         draft.held.append(leaf)
         return True
+
+    def _add_lean(self, draft: _Draft, leaf: Leaf) -> bool:
+        """Take a leaf without the bodies of what it needs, where a draft has much room that they exceed."""
+        if draft.care != "all" or not draft.held or draft.selection.tokens > _ROOMY * self.budget:
+            return False
+        draft.care = "lean"
+        if self._add(draft, leaf):
+            return True
+        draft.care = "all"
+        return False
 
     def _finish(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
         """The draft's document; two of its halves where joining its pieces cost more tokens than was allowed for."""
