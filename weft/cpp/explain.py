@@ -100,7 +100,7 @@ def _document(number: int, document: Document, index: ProjectIndex, max_tokens: 
         left = [other for other in index.direct(path) if other not in held]
         yield f"  {path}: {why}" + (f"; stays included: {', '.join(left)}" if left else "")
     if document.kind == "cut":
-        yield "  too large for one document: consecutive declarations in the file's order, each with what it needs from"
+        yield "  too large for one document: declarations in the file's order, each with what it needs from"
         yield "  above it; prototypes and classes without bodies where the definition stands in another document"
     if document.oversize:
         yield "  one declaration alone exceeds the budget and is cut at the ends of lines"

@@ -30,6 +30,7 @@ def uncovered(of: Project, made: list[Document]) -> Iterator[bytes]:
 
 
 HEADER = "#ifndef A_H\n#define A_H\nstruct A { int x; };\nint twice(int a);\n#endif\n"
+BODY = "".join(f"  a += {n};\n" for n in range(30))
 SOURCE = '#include "a.h"\n#include <vector>\nint twice(int a) { return a + a; }\nint four(A a) { return twice(a.x); }\n'
 
 
@@ -86,3 +87,38 @@ def test_a_document_takes_what_it_needs_of_a_large_header() -> None:
     guarded = b"#ifndef B_H\n#define B_H\n#include <vector>\nstruct B { int x; };\n#endif\n"
     assert document.text == guarded + source.removeprefix('#include "b.h"\n').encode()
     assert document.kind == "cut"
+
+
+def test_a_draft_with_room_takes_a_leaf_without_the_bodies_of_what_it_needs() -> None:
+    needed = "".join(f"constexpr int c{n}(int a) {{\n{BODY}  return a;\n}}\n" for n in range(3))
+    source = f"{needed}int small();\nint g(int a) {{ return c0(a) + c1(a) + c2(a); }}\n"
+    found = made(project(a_cc=source), 900)
+    (document,) = [document for document in found if b"int g(int a)" in document.text]
+    assert b"int small();" in document.text
+    assert b"constexpr int c0(int a);\n" in document.text
+
+
+def test_types_of_a_prototype_are_announced_where_there_is_no_room_for_them() -> None:
+    members = "".join(f"  int member_{n};\n" for n in range(13))
+    classes = [
+        f"template <typename T> struct Big{n} {{\n{members}}};\nusing Alias{n} = Big{n}<int>;\n" for n in range(4)
+    ]
+    make = "Alias0 make(Alias1 a, Alias2 b, Alias3 c);\n"
+    found = made(project(a_cc="".join(classes) + make), 700)
+    (document,) = [document for document in found if b"Alias0 make(" in document.text]
+    announced = "".join(f"template <typename T> struct Big{n};\nusing Alias{n} = Big{n}<int>;\n" for n in range(4))
+    assert document.text == (announced + make).encode()
+
+
+def test_where_too_much_is_repeated_later_leaves_fill_a_document() -> None:
+    big = "struct Big {\n" + "".join(f"  int member_{n};\n" for n in range(30)) + "};\n"
+    other = "struct Other {\n" + "".join(f"  int member_{n};\n" for n in range(20)) + "};\n"
+    sum_of = "x.member_1" + " + x.member_1" * 10
+    uses = "".join(
+        f"int a{n}(Big x) {{ return {sum_of}; }}\nint b{n}(Big x, Other y) {{ return y.member_1; }}\n"
+        for n in range(12)
+    )
+    of = project(a_cc=big + other + uses)
+    found = made(of, 1100)
+    assert len(found) < 10
+    assert [rest for rest in uncovered(of, found) if rest.strip()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,6 +13,11 @@ from .leaves import Leaf, Leaves, Scope, in_type
 Care = Literal["all", "lean", "some"]
 """What a leaf brings with it. `all`: what its names may mean, without bodies where that is safe. `lean`: without
 bodies where that is possible, and classes that are only pointed to announced. `some`: of that what fits."""
+
+_EVALUATES = re.compile(
+    rb"\b(?:template|typename|decltype|noexcept|requires|operator)\b|::\s*(?:type|value)\b|<[^<>]*\("
+)
+"""Declarations with these may look into types."""
 
 _JOIN = 1
 """Tokens allowed for each border between pieces that are counted apart."""
@@ -156,8 +162,10 @@ class _Walk:
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
             for name in sorted(leaf.defines & definers.keys()):
                 yield from ((place, self._context) for place in definers[name] if place < self.last)
-        bodiless = leaf.item.kind == "prototype" or (form < Form.SHORT and not shape.members)
-        announced = shape.pointed if self._care != "all" and bodiless else ()
+        announced: set[bytes] = set()
+        if self._care != "all":
+            bodiless = leaf.item.kind == "prototype" or (form < Form.SHORT and not shape.members)
+            announced = shape.free if _only_declares(leaf, form) else shape.pointed if bodiless else announced
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
             if name in announced:
@@ -207,6 +215,15 @@ class _Walk:
 
     def _stands(self, name: bytes) -> bool:
         return any((self._form(place) or Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
+
+
+def _only_declares(leaf: Leaf, form: Form) -> bool:
+    """Whether all types named in it may be incomplete."""
+    text = leaf.shape(form).text
+    if leaf.item.kind == "alias":
+        return form is Form.FORWARD and _EVALUATES.search(text.rpartition(b"=")[2]) is None
+    bodiless = leaf.item.kind == "prototype" or (leaf.item.kind == "function" and form < Form.SHORT)
+    return bodiless and b"{" not in text and b"=" not in text and _EVALUATES.search(text) is None
 
 
 def around(scope: Scope | None) -> Iterator[Scope]:

@@ -33,6 +33,11 @@ class Ledger:
     distinct: int = 0
     covered: set[str] = field(default_factory=set)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the limit is exceeded."""
+        return self.written > self.limit * self.distinct
+
     def allows(self, again: int, new: int) -> bool:
         """Whether a document of so many repeated and new tokens keeps the limit."""
         return self.written + again + new <= self.limit * (self.distinct + new)

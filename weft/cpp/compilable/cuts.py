@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..document import Document
 from ..index import ProjectIndex
 from ..items import Item
 from .closure import Care, Selection, selected
+from .clusters import Ledger
+from .forms import Form
 from .leaves import Leaf, Leaves, leaves_of
 from .pasting import paste
 from .segments import Segment, to_document
@@ -18,6 +20,9 @@ _OPENED = 0.4
 """Of the budget: a class above it is opened."""
 
 _CARES: tuple[Care, ...] = ("all", "lean", "some")
+_LOOK = 64
+"""Leaves tried for the rest of a document where too much is repeated already."""
+
 _ROOMY = 0.6
 """Of the budget: a document with less in it takes a leaf whose needs exceed the rest without their bodies."""
 
@@ -43,11 +48,13 @@ class Cutter:
         index: Of the project.
         budget: Tokens of a document, at most.
         count_tokens: Of a text.
+        ledger: Of what is written; the cutter adds what is new.
     """
 
     index: ProjectIndex
     budget: int
     count_tokens: Callable[[bytes], int]
+    ledger: Ledger
 
     def documents(self, path: str) -> Iterator[Document]:
         """Every leaf of the file stands in full in at least one of them."""
@@ -55,12 +62,16 @@ class Cutter:
         start = self._start(leaves)
         written: set[int] = set()
         current = _Draft(start.copy())
-        for leaf in sorted(leaves.all.values(), key=lambda leaf: leaf.sticky):
-            if not leaf.text or (leaf.sticky and leaf.place in written | current.selection.full()):
+        ahead: set[int] = set()
+        order = [leaf for leaf in sorted(leaves.all.values(), key=lambda leaf: leaf.sticky) if leaf.text]
+        for position, leaf in enumerate(order):
+            if leaf.place in ahead or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
             if self._add(current, leaf) or self._add_lean(current, leaf):
                 continue
             if current.held:
+                if self.ledger.is_over or current.care == "lean":
+                    ahead |= self._add_later(current, order[position + 1 :], ahead)
                 written |= current.selection.full()
                 yield from self._finish(path, current, start)
             for care in _CARES:
@@ -70,6 +81,7 @@ class Cutter:
             else:
                 current = _Draft(Selection(leaves), "some")
                 if not self._add(current, leaf):
+                    self.ledger.distinct += leaf.tokens(Form.FULL)
                     yield from self._pieces(path, leaf)
                     current = _Draft(start.copy())
         if current.held:
@@ -117,7 +129,17 @@ class Cutter:
         draft.care = "all"
         return False
 
+    def _add_later(self, draft: _Draft, leaves: Sequence[Leaf], but: Collection[int]) -> set[int]:
+        """Fill the rest of a document with leaves further on that need little more; their places."""
+        near = [leaf for leaf in leaves[:_LOOK] if leaf.place not in but and not leaf.sticky]
+        return {leaf.place for leaf in near if self._add(draft, leaf)}
+
     def _finish(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
+        """The draft's document, and its tokens in the ledger as far as they are new."""
+        self.ledger.distinct += sum(leaf.tokens(Form.FULL) for leaf in draft.held)
+        yield from self._joined(path, draft, start)
+
+    def _joined(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
         """The draft's document; two of its halves where joining its pieces cost more tokens than was allowed for."""
         segments = self._segments(draft.selection)
         document = to_document(segments, self.index, kind="cut", count_tokens=self.count_tokens)
@@ -134,7 +156,7 @@ class Cutter:
                 if not self._add(part, leaf):
                     yield from self._pieces(path, leaf)
             if part.held:
-                yield from self._finish(path, part, start)
+                yield from self._joined(path, part, start)
 
     def _start(self, leaves: Leaves) -> Selection:
         """What every document of the file holds: its includes and the like, as far as they fit."""

@@ -41,8 +41,8 @@ def documents(
         raise ValueError(f"max_tokens = {max_tokens} has no room for code; expected at least 64")
     index = ProjectIndex(project)
     size = functools.cache(lambda path: count_tokens(index.facts[path].text))
-    cutter = Cutter(index, max_tokens, count_tokens)
     ledger = Ledger(_WRITTEN_PER_DISTINCT)
+    cutter = Cutter(index, max_tokens, count_tokens, ledger)
     known = names(index)
     amalgams = Amalgamator(index, cutter.leaves, size, max_tokens, cross_depth, count_tokens, known, ledger)
     waiting = _order(index)
@@ -54,7 +54,6 @@ def documents(
             for document in cutter.documents(path):
                 ledger.written += document.n_tokens
                 yield document
-            ledger.distinct += size(path)
             continue
         gathered = amalgams.document(path, waiting[position + 1 : position + 1 + _LOOK]) if cross_depth > 0 else None
         if gathered is not None:
