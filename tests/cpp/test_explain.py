@@ -22,3 +22,13 @@ def test_items_names_and_order_are_told() -> None:
 def test_an_unknown_file_is_an_error_with_near_names() -> None:
     with pytest.raises(ValueError, match=r"no file 'src/point.h'; did you mean point.h\?"):
         explain(PROJECT, "src/point.h", max_tokens=500, count_tokens=len)
+
+
+def test_parts_of_headers_are_told_from_files_that_are_too_large() -> None:
+    unused = b"".join(b"int unused_%d(int a);\n" % n for n in range(60))
+    header = b"#ifndef P_H\n#define P_H\nstruct Point { int x; };\n" + unused + b"#endif\n"
+    project = Project("p", (SourceFile("norm.cc", SOURCE), SourceFile("point.h", header)))
+    used = explain(project, "norm.cc", max_tokens=800, count_tokens=len)
+    assert "of some headers only what the other files need" in used
+    assert "too large for one document" not in used
+    assert "too large for one document" in explain(project, "point.h", max_tokens=800, count_tokens=len)

@@ -99,7 +99,9 @@ def _document(number: int, document: Document, index: ProjectIndex, max_tokens: 
             why = "begins the document"
         left = [other for other in index.direct(path) if other not in held]
         yield f"  {path}: {why}" + (f"; stays included: {', '.join(left)}" if left else "")
-    if document.kind == "cut":
+    if document.kind == "cut" and len(document.paths) > 1:
+        yield "  of some headers only what the other files need stands here, in the place of their #include lines"
+    elif document.kind == "cut":
         yield "  too large for one document: declarations in the file's order, each with what it needs from"
         yield "  above it; prototypes and classes without bodies where the definition stands in another document"
     if document.oversize:

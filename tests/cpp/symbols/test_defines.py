@@ -10,6 +10,7 @@ from weft.cpp.symbols import defined_names, free_names, member_names, pointed_na
     "text, expected",
     [
         (b"int f(int a);", {b"f"}),
+        (b"auto f(int a) noexcept(true) -> decltype(g(a));", {b"f"}),
         (b"int A::f(int a) { return a; }", set()),
         (b"X::X() : a_(1), b_{2} {}", set()),
         (b"class X : public Y { int a; } x, *y;", {b"X", b"x", b"y"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..items import Item
-from ..items.head import declarators, without_template
+from ..items.head import NOT_CALLED, declarators, without_template
 from ..items.lexer import blank
 from .standin import member_initialisers
 from .uses import operators
@@ -105,7 +105,7 @@ def _function(head: bytes) -> set[bytes]:
     while (shorter := _ANGLES.sub(b"", plain)) != plain:
         plain = shorter
     found = _CALLED.findall(plain)
-    return set() if any(qualified for qualified, _ in found) else {name for _, name in found}
+    return set() if any(qualified for qualified, _ in found) else {name for _, name in found} - NOT_CALLED
 
 
 def _alias(item: Item, plain: bytes) -> set[bytes]:
