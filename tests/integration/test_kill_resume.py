@@ -64,16 +64,20 @@ def assert_agrees_so_far(out, straight):
 def test_killed_at_random_moments(tmp_path, context, config_of, straight):
     out = tmp_path / "run"
     draw = random.Random(2024)
-    moments = sorted(draw.uniform(0, STEPS - 1) for _ in range(KILLS))
-    pace = 0.05
+    moments = sorted(draw.uniform(0, STEPS - 2) for _ in range(KILLS))
+    pace = 0.02  # seconds a step, the start of the process left out
     killed_behind = []
     for moment in moments:
         process = start(context, config_of(out))
-        began, first = time.monotonic(), last_step(out)
-        if wait_for(lambda goal=int(moment): last_step(out) >= goal, process):
-            steps = last_step(out) - first
-            if steps > 0:
-                pace = (time.monotonic() - began) / steps
+        seen = {last_step(out): time.monotonic()}
+
+        def reached(goal: int, seen: dict[int, float] = seen) -> bool:
+            seen.setdefault(last_step(out), time.monotonic())
+            return max(seen) >= goal
+
+        if wait_for(lambda goal=int(moment): reached(goal), process):
+            (first, began), (last, ended) = [*seen.items()][:2][-1], [*seen.items()][-1]
+            pace = (ended - began) / (last - first) if last > first else pace
             time.sleep(pace * (moment % 1))
         killed_behind.append(last_step(out))
         process.kill()
