@@ -103,3 +103,13 @@ def test_headers_of_another_file_may_not_define_what_a_file_defines() -> None:
     other = guarded("D_H", "struct D { int x; };\n" + unused("d"))
     found = made(1600, c_h=header, d_h=other, a_cc=first, b_cc=second)
     assert not any({"a.cc", "b.cc"} <= set(document.paths) for document in found)
+
+
+def test_a_file_that_asks_for_a_headers_guard_does_not_share_a_document_with_it() -> None:
+    first = '#include "c.h"\nint first(C c) { return c.x; }\n' + long("l")
+    second = '#include "d.h"\n#ifdef C_H\n#error c.h is here\n#endif\nint second(D d) { return d.x; }\n' + long("m")
+    headers = {
+        f"{name.lower()}_h": guarded(f"{name}_H", f"struct {name} {{ int x; }};\n" + unused(name)) for name in "CD"
+    }
+    found = made(1600, **headers, a_cc=first, b_cc=second)
+    assert not any({"a.cc", "b.cc"} <= set(document.paths) for document in found)

@@ -28,7 +28,12 @@ class Names:
     guard: bytes = b""
 
     def clashes(self, other: Names) -> bool:
-        """Whether both define a name; guarded headers may: in other namespaces, or as overloads."""
+        """Whether both define a name, or one asks for the other's guard.
+
+        Guarded headers may define the same: in other namespaces, or as overloads.
+        """
+        if self.guard in other.uses or other.guard in self.uses:
+            return True
         return not (self.guarded and other.guarded) and bool(self.solid & other.solid)
 
     def gets_along(self, other: Names) -> bool:
