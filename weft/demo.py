@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -59,24 +60,37 @@ class DemoResult:
         return f"held-out: {self.held_out.bits_per_byte:.2f} bits per byte (xz -9: {self.compressed.bits_per_byte:.2f})"
 
 
-def paced(config: RunConfig) -> RunConfig:
-    """The run with as many steps as take STEP_SECONDS here; a run that is there already keeps its own number."""
+CADENCES = ("sample_every", "evaluate_every", "checkpoint_every")
+
+
+def paced(config: RunConfig, *, kept: Sequence[str] = ()) -> RunConfig:
+    """The run with as many steps as take STEP_SECONDS here; a run that is there already keeps its own numbers.
+
+    Args:
+        config: the run.
+        kept: those of CADENCES that the user asked for; the others become half of the steps.
+    """
     folder = RunFolder(config.out)
     if folder.config.exists():
-        steps = int(yaml.safe_load(folder.config.read_text(encoding="utf-8"))["train"]["steps"])
+        saved = yaml.safe_load(folder.config.read_text(encoding="utf-8"))["train"]
+        values = {name: int(saved[name]) for name in ("steps", *CADENCES)}
     else:
-        progress = open_progress(config.telemetry.progress)
-        try:
-            with phase(progress, "timing a step on this machine"):
-                seconds = seconds_a_step(config)
-            steps = min(max(int(STEP_SECONDS / seconds) // 20 * 20, FEWEST), MOST)
-            progress.say(f"a step takes {seconds:.2f} s here: {steps} steps (--train.steps N asks for another number)")
-        finally:
-            progress.close()
-    half = steps // 2
-    return replace(
-        config, train=replace(config.train, steps=steps, sample_every=half, evaluate_every=half, checkpoint_every=half)
-    )
+        steps = _fitting_steps(config)
+        values = {"steps": steps, **dict.fromkeys(CADENCES, steps // 2)}
+    chosen: dict[str, Any] = {name: value for name, value in values.items() if name not in kept}
+    return replace(config, train=replace(config.train, **chosen))
+
+
+def _fitting_steps(config: RunConfig) -> int:
+    progress = open_progress(config.telemetry.progress)
+    try:
+        with phase(progress, "timing a step on this machine"):
+            seconds = seconds_a_step(config)
+        steps = min(max(int(STEP_SECONDS / seconds) // 20 * 20, FEWEST), MOST)
+        progress.say(f"a step takes {seconds:.2f} s here: {steps} steps (--train.steps N asks for another number)")
+    finally:
+        progress.close()
+    return steps
 
 
 def demo(config: RunConfig, *, command: str) -> DemoResult:

@@ -8,7 +8,7 @@ from weft import demo
 from weft.cli.demo import DEFAULTS
 from weft.train.folder import RunFolder
 from weft.train.pace import seconds_a_step
-from weft.train.settings import read_settings
+from weft.train.settings import asked_for, read_settings
 
 
 @pytest.fixture
@@ -36,6 +36,19 @@ def test_a_run_that_is_there_keeps_its_number(config, monkeypatch):
     folder.write_config(begun)
     monkeypatch.setattr(demo, "seconds_a_step", lambda config: pytest.fail("timed a run that is there"))
     assert demo.paced(config).train.steps == 160
+
+
+def test_a_cadence_that_was_asked_for_stays(config, monkeypatch):
+    monkeypatch.setattr(demo, "seconds_a_step", lambda config: 1.0)
+    asked = replace(config, train=replace(config.train, sample_every=7))
+    train = demo.paced(asked, kept=["sample_every"]).train
+    assert (train.steps, train.sample_every, train.evaluate_every) == (220, 7, 110)
+
+
+@pytest.mark.parametrize("name", ["train.steps", "preset"])
+def test_a_variable_is_asking_too(name, monkeypatch):
+    monkeypatch.setenv(f"WEFT_{name.upper().replace('.', '__')}", "50")
+    assert asked_for([], name) == ["50"]
 
 
 def test_a_step_is_timed_and_nothing_is_written(config):

@@ -21,10 +21,10 @@ def main(words: Sequence[str], *, prog: str) -> int:
     """Runs the command; returns 0, or the exit code of a run that was asked to stop and can go on."""
     config = read_settings(words, prog=prog, description=__doc__ or "", defaults=DEFAULTS, preset_name=PRESET)
 
-    from weft.demo import demo, paced  # bring torch, which --help and mistakes do not need
+    from weft.demo import CADENCES, demo, paced  # bring torch, which --help and mistakes do not need
 
     if not any(asked_for(words, name) for name in ("train.steps", "config")):
-        config = paced(config)
+        config = paced(config, kept=[name for name in CADENCES if asked_for(words, f"train.{name}")])
     result = demo(config, command=shlex.join(["weft", "demo", *words]))
     if result.closing_line:
         print(f"report: {config.out}/report.md")

@@ -174,7 +174,7 @@ def asked_for(words: Sequence[str], name: str) -> list[str]:
             found.append(words[index + 1])
         elif word.startswith(f"--{name}="):
             found.append(word.split("=", 1)[1])
-    variable = os.environ.get(f"{_PREFIX}_{name.upper()}")
+    variable = os.environ.get(f"{_PREFIX}_{name.upper().replace('.', '__')}")
     return found or ([variable] if variable else [])
 
 
