@@ -79,7 +79,13 @@ def measure_cpp(
                 entries.append(_entry(count, size, name, number, builds))
                 tell(" ".join(f"{cell:>10}" for cell in _row(entries[-1])))
             shutil.rmtree(place / f"trees-{count}")
-    command = f"weft bench cpp --projects {' '.join(sorted(trees))}"  # names: where they lie is nobody's business
+    command = " ".join(
+        [
+            f"weft bench cpp --projects {' '.join(sorted(trees))}",  # names: where they lie is nobody's business
+            f"--files {' '.join(map(str, files))} --workers {' '.join(map(str, workers))}",
+            f"--tokenizer {' '.join(tokenizers)} --max-tokens {max_tokens} --repeats {repeats}",
+        ]
+    )
     shown = {"projects": sorted(trees), "max_tokens": max_tokens, "entries": entries}
     derived = {"scaling": _scaling(entries), "memory_growth": _growth(entries)}
     return {"command": command, **describe_machine(), **shown, **derived}

@@ -9,7 +9,9 @@ from weft.cpp.report import summary
 
 from .corpora import made, rows
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+pytestmark = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="needs g++ (Debian and Ubuntu: apt-get install g++)"
+)
 
 
 def test_verified_rows_carry_the_verdict_and_the_report_counts_them(tmp_path):

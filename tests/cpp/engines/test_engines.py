@@ -80,7 +80,7 @@ def test_workers_that_die_again_and_again_end_the_build_with_the_name_of_the_tas
 
 
 def test_ray_is_asked_for_by_name(tmp_path):
-    ray = pytest.importorskip("ray", reason="the extra engine is not installed")
+    ray = pytest.importorskip("ray", reason="ray is not installed (pip install 'weft-lm[scale]')")
     engine = open_engine("ray", workers=2, address=None)
     try:
         assert run(engine, [Mark(f"task{number}", tmp_path) for number in range(4)]) == [f"task{n}" for n in range(4)]
