@@ -1,6 +1,7 @@
 """The decode step of "cpu" and "torch": equal to the reference wherever the query stands, and no needless read."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -48,8 +49,8 @@ STEPS = {
 }
 
 
-def call(step: Step, backend: str, dtype: torch.dtype | None = None, fill: float = float("nan")):
-    """One decode step over caches that hold `fill` wherever nothing may be read."""
+def inputs(step: Step, dtype: torch.dtype | None = None, fill: float = float("nan")) -> dict[str, Any]:
+    """Arguments of one decode step over caches that hold `fill` wherever nothing may be read."""
     generator = torch.Generator().manual_seed(3)
     lengths = torch.tensor(step.lengths)
     batch = len(step.lengths)
@@ -72,16 +73,29 @@ def call(step: Step, backend: str, dtype: torch.dtype | None = None, fill: float
         positions = first + (slots[: step.ring] - first) % step.ring  # slot i holds the newest token that is i mod size
         positions = positions.masked_fill(positions >= lengths[:, None], -1)
         near = positions >= 0
-    widths = (step.head_dim, step.v_head_dim)
-    q = random(batch, 1, step.heads, step.head_dim)
-    caches = [cache(CAPACITY, width, valid) for valid in (blocks, tokens) for width in widths]
-    caches += [cache(step.ring or CAPACITY, width, near) for width in widths]
-    gates = random(batch, 1, step.heads, 3)
+    tensors = {"q": random(batch, 1, step.heads, step.head_dim)}
+    for name, size, valid in (
+        ("cmp", CAPACITY, blocks),
+        ("sel", CAPACITY, tokens),
+        ("win", step.ring or CAPACITY, near),
+    ):
+        tensors[f"k_{name}"] = cache(size, step.head_dim, valid)
+        tensors[f"v_{name}"] = cache(size, step.v_head_dim, valid)
+    tensors["gates"] = random(batch, 1, step.heads, 3)
+    return {
+        **tensors,
+        **SETTINGS,
+        "window_positions": positions,
+        "return_blocks": True,
+        "query_offset": (lengths - 1).clamp(min=0),
+        "kv_lengths": lengths,
+    }
+
+
+def call(step: Step, backend: str, dtype: torch.dtype | None = None, fill: float = float("nan")):
+    """One decode step over such caches."""
     with torch.no_grad():
-        return native_sparse_attention(
-            q, *caches, gates, **SETTINGS, window_positions=positions, return_blocks=True,
-            query_offset=(lengths - 1).clamp(min=0), kv_lengths=lengths, backend=backend,
-        )  # fmt: skip
+        return native_sparse_attention(**inputs(step, dtype, fill), backend=backend)
 
 
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS.keys())

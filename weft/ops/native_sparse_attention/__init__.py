@@ -1,21 +1,32 @@
 """Native sparse attention: the compressed, selected and sliding branches under their gates."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from weft.ops.backend import AUTO, FunctionBackend, register, resolve
-from weft.ops.checks import attention_spec, check_blocks, check_branches, check_gates, check_positive, check_query
+from weft.ops.checks import (
+    attention_spec,
+    check_blocks,
+    check_branches,
+    check_gates,
+    check_keys,
+    check_positive,
+    check_query,
+)
 from weft.ops.native_sparse_attention import reference
 from weft.ops.native_sparse_attention.cpu import BACKEND as CPU
+from weft.ops.native_sparse_attention.pages import check_pools, check_same_heads, unpaged
 from weft.ops.native_sparse_attention.torch_ import BACKEND as TORCH
 from weft.ops.native_sparse_attention.triton_ import BACKEND as TRITON
 from weft.ops.placement_checks import check_compressed_length, check_key_positions, check_placement, check_token_length
+from weft.ops.spec import size_class
 
 __all__ = ["native_sparse_attention"]
 
-register("native_sparse_attention", TRITON)
-register("native_sparse_attention", CPU)
+register("native_sparse_attention", unpaged(TRITON))
+register("native_sparse_attention", unpaged(CPU))
 register("native_sparse_attention", TORCH)
 register("native_sparse_attention", FunctionBackend("reference", reference.native_sparse_attention))
 
@@ -36,6 +47,7 @@ def native_sparse_attention(
     num_selected: int,
     window: int,
     window_positions: Tensor | None = None,
+    page_table: Tensor | None = None,
     return_blocks: bool = False,
     scale: float | None = None,
     query_offset: int | Tensor = 0,
@@ -57,6 +69,10 @@ def native_sparse_attention(
         num_selected: n, blocks chosen for a query, at least 3.
         window: tokens in the window, the query's own included.
         window_positions: (B, Tw) int64, position of each slot of k_win, -1 if empty (ring caches); None is 0 .. Tw - 1.
+        page_table: (B, W) int32, for one query a row (Tq = 1) over caches in pages: k_cmp, v_cmp, k_sel and v_sel are
+            then pools (P, slots of a page, G, D), and page w of row b is page_table[b, w], -1 if it has none. A page
+            has a multiple of l' slots in k_sel, and one d-th as many in k_cmp; `pages.py` says what lies in which.
+            k_win and v_win are not paged.
         return_blocks: also return the lists of chosen blocks.
         scale: factor on q.k; None is Dk ** -0.5.
         query_offset: position of the first query, an int or (B,) int64.
@@ -73,7 +89,6 @@ def native_sparse_attention(
     """
     op = "native_sparse_attention"
     check_query(op, q)
-    check_branches(op, q, (k_cmp, v_cmp), (k_sel, v_sel), (k_win, v_win))
     check_gates(op, q, gates)
     blocks: dict[str, Any] = {
         "compress_block": compress_block,
@@ -85,13 +100,25 @@ def native_sparse_attention(
     check_positive(op, "window", window)
     where: dict[str, Any] = {"query_offset": query_offset, "kv_lengths": kv_lengths, "cu_seqlens": cu_seqlens}
     check_placement(op, q, **where)
-    check_compressed_length(op, q, k_cmp, compress_block, compress_stride, **where)
-    check_token_length(op, "k_sel", q, k_sel, **where)
+    if page_table is None:
+        check_branches(op, q, (k_cmp, v_cmp), (k_sel, v_sel), (k_win, v_win))
+        check_compressed_length(op, q, k_cmp, compress_block, compress_stride, **where)
+        check_token_length(op, "k_sel", q, k_sel, **where)
+    else:
+        pools = (k_cmp, v_cmp, k_sel, v_sel)
+        check_pools(op, q, pools, page_table, compress_stride=compress_stride, select_block=select_block, **where)
+        check_keys(op, q, k_win, v_win, ("k_win", "v_win"))
+        check_same_heads(op, v_win, v_sel)
     if window_positions is None:
         check_token_length(op, "k_win", q, k_win, **where)
     else:
         check_key_positions(op, "window_positions", q, k_win, window_positions, cu_seqlens)
-    options = {**blocks, "window": window, "ring": window_positions is not None}
+    options = {
+        **blocks,
+        "window": window,
+        "ring": window_positions is not None,
+        "paged": page_table is not None,
+    }
     spec = attention_spec(
         op,
         q,
@@ -106,6 +133,8 @@ def native_sparse_attention(
         varlen=cu_seqlens is not None,
         **options,
     )
+    if page_table is not None:
+        spec = replace(spec, keys=size_class(page_table.shape[1] * k_sel.shape[1]))
     return resolve(spec, backend)(
         q,
         k_cmp,
@@ -118,6 +147,7 @@ def native_sparse_attention(
         **blocks,
         window=window,
         window_positions=window_positions,
+        page_table=page_table,
         return_blocks=return_blocks,
         scale=q.shape[3] ** -0.5 if scale is None else scale,
         **where,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from weft.ops.masked_attention import at_least_float32
+from weft.ops.native_sparse_attention.pages import gather_branches
 
 
 def gated_sum(gates: Tensor, compressed: Tensor, selected: Tensor, sliding: Tensor) -> Tensor:
@@ -37,7 +38,7 @@ class Composed:
         attend_and_choose: as `compressed_attention` and `block_selection` together: (out, lse, block lists).
         selected: as `selected_attention`.
         sliding: as `sliding_attention`, with `key_positions` (B, Tk) or None.
-        decode_step: one query by cache, without gradients; None leaves such a call to the parts above.
+        decode_step: one query by cache, in pages or not, without gradients; None leaves such a call to the parts above.
         gated_sum: as the one above.
     """
 
@@ -64,6 +65,7 @@ class Composed:
         num_selected: int,
         window: int,
         window_positions: Tensor | None = None,
+        page_table: Tensor | None = None,
         return_blocks: bool = False,
         scale: float,
         query_offset: int | Tensor = 0,
@@ -76,8 +78,12 @@ class Composed:
         if one_step and self.decode_step is not None:
             offset, offsets = (0, query_offset) if isinstance(query_offset, Tensor) else (query_offset, None)
             sizes = (compress_block, compress_stride, select_block, num_selected, window)
-            out, chosen = self.decode_step(*inputs, window_positions, offsets, kv_lengths, offset, *sizes, scale)
+            tensors = (*inputs, window_positions, page_table, offsets, kv_lengths)
+            out, chosen = self.decode_step(*tensors, offset, *sizes, scale)
             return (out, chosen) if return_blocks else out
+        if page_table is not None:  # with gradients: a step that is differentiated is rare, and not made fast
+            pools = (k_cmp, v_cmp, k_sel, v_sel)
+            k_cmp, v_cmp, k_sel, v_sel = gather_branches(pools, page_table, compress_block, compress_stride)
 
         where: dict[str, Any] = {
             "scale": scale,

@@ -21,6 +21,7 @@ def decode_step(
     v_win: Tensor,
     gates: Tensor,
     window_positions: Tensor | None,
+    page_table: Tensor | None,
     query_offsets: Tensor | None,
     kv_lengths: Tensor | None,
     query_offset: int,

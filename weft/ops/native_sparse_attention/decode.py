@@ -4,7 +4,7 @@ Legend: B batch, H query heads, G key/value groups, R = H/G, S keys that are rea
 block, t the query's position.
 
 For one query nothing needs to be tiled or masked: what is visible is a slice, or the rows that an index fetches. Caches
-are read through views of any strides and never copied whole.
+are read through views of any strides and never copied whole; of pools of pages, what the step reads is fetched.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from weft.ops.block_selection.choice import block_importance, top_blocks_of_last
 from weft.ops.geometry import num_compressed_blocks
 from weft.ops.masked_attention import at_least_float32
+from weft.ops.native_sparse_attention.pages import empty_slots, fetch_slots
 from weft.ops.selected_attention.gathered import fetch
 
 
@@ -29,6 +30,7 @@ def decode_step(
     v_win: Tensor,
     gates: Tensor,
     window_positions: Tensor | None,
+    page_table: Tensor | None,
     query_offsets: Tensor | None,
     kv_lengths: Tensor | None,
     query_offset: int,
@@ -42,6 +44,7 @@ def decode_step(
     """`native_sparse_attention` of one query a row (Tq = 1), forward only: out (B, 1, H, Dv), lists (B, 1, G, n)."""
     B, _, H, _ = q.shape
     G = k_cmp.shape[2]
+    empty = empty_slots(compress_block, compress_stride)
     positions = [query_offset] * B if query_offsets is None else query_offsets.tolist()
     if kv_lengths is not None:
         positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
@@ -52,12 +55,13 @@ def decode_step(
             continue  # an empty row sees nothing
         queries = at_least_float32(q[b, 0]).view(G, H // G, -1) * scale
         current = t // select_block
+        pages = None if page_table is None else page_table[b]
         blocks = torch.arange(min(current + 1, num_selected), device=q.device).expand(G, -1)
 
         count = num_compressed_blocks(t + 1, compress_block, compress_stride)
         if count:
-            shares = _shares(queries, by_group(k_cmp[b, :count]))
-            compressed = torch.bmm(shares, by_group(v_cmp[b, :count]))
+            shares = _shares(queries, _first(k_cmp, b, pages, count, empty))
+            compressed = torch.bmm(shares, _first(v_cmp, b, pages, count, empty))
             if current >= num_selected:
                 summed = shares.sum(1, keepdim=True)  # (G, 1, count)
                 importance = block_importance(summed, current + 1, compress_block, compress_stride, select_block)
@@ -67,12 +71,15 @@ def decode_step(
         lists[b, 0, :, : blocks.shape[1]] = blocks
 
         if current < num_selected:  # every block is chosen: the keys are one slice
-            selected = _attend(queries, by_group(k_sel[b, : t + 1]), by_group(v_sel[b, : t + 1]))
+            selected = _attend(queries, _first(k_sel, b, pages, t + 1), _first(v_sel, b, pages, t + 1))
         else:
             # The list ascends, so the query's own block is the last, and what lies behind the query is cut off there.
             tokens = blocks.to(torch.int64)[..., None] * select_block + torch.arange(select_block, device=q.device)
             tokens = tokens.flatten(1)[:, : (num_selected - 1) * select_block + t % select_block + 1]
-            selected = _attend(queries, fetch(k_sel[b], tokens), fetch(v_sel[b], tokens))
+            if pages is None:
+                selected = _attend(queries, fetch(k_sel[b], tokens), fetch(v_sel[b], tokens))
+            else:
+                selected = _attend(queries, fetch_slots(k_sel, pages, tokens), fetch_slots(v_sel, pages, tokens))
 
         k_near, v_near = k_win[b], v_win[b]
         if window_positions is None:
@@ -102,6 +109,13 @@ def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *re
 def by_group(x: Tensor) -> Tensor:
     """x (S, G, D) as (G, S, D), a view where its dtype is computed with."""
     return at_least_float32(x).transpose(0, 1)
+
+
+def _first(x: Tensor, b: int, pages: Tensor | None, count: int, empty: int = 0) -> Tensor:
+    """(G, count, D): the first keys of batch row b, by a view, or fetched from its pages after `empty` slots."""
+    if pages is None:
+        return by_group(x[b, :count])
+    return fetch_slots(x, pages, torch.arange(empty, empty + count, device=x.device))
 
 
 def _shares(queries: Tensor, keys: Tensor) -> Tensor:

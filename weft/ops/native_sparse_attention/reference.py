@@ -7,6 +7,7 @@ from torch import Tensor
 from weft.ops.block_selection.reference import block_selection
 from weft.ops.compressed_attention.reference import compressed_attention
 from weft.ops.masked_attention import at_least_float32
+from weft.ops.native_sparse_attention.pages import gather_branches
 from weft.ops.selected_attention.reference import selected_attention
 from weft.ops.sliding_attention.reference import sliding_attention
 
@@ -27,6 +28,7 @@ def native_sparse_attention(
     num_selected: int,
     window: int,
     window_positions: Tensor | None = None,
+    page_table: Tensor | None = None,
     return_blocks: bool = False,
     scale: float,
     query_offset: int | Tensor = 0,
@@ -41,6 +43,9 @@ def native_sparse_attention(
         "kv_lengths": kv_lengths,
         "cu_seqlens": cu_seqlens,
     }
+    if page_table is not None:
+        pools = (k_cmp, v_cmp, k_sel, v_sel)
+        k_cmp, v_cmp, k_sel, v_sel = gather_branches(pools, page_table, compress_block, compress_stride)
     compressed, lse = compressed_attention(q, k_cmp, v_cmp, **blocks, **where)
     chosen = block_selection(q, k_cmp, lse, **blocks, select_block=select_block, num_selected=num_selected, **where)
     selected = selected_attention(q, k_sel, v_sel, chosen, select_block=select_block, **where)
