@@ -17,15 +17,12 @@ from .closure import Selection, selected
 from .clusters import Ledger
 from .conflicts import Names
 from .forms import Form
-from .leaves import Leaves
+from .leaves import PLACES, Leaves
 from .pasting import paste
 from .segments import to_document
 
 _TRIED = 8
 """Files tried for the rest of a document's room, of each kind."""
-
-_PLACES = 1 << 20
-"""More than the leaves of a file."""
 
 
 @dataclass
@@ -107,7 +104,7 @@ class Amalgamator:
             return False
         selection = draft.selection.copy()
         selection.leaves = selection.leaves.copy()
-        for other in sorted((absorbed | {path}) - draft.absorbed, key=self._position.__getitem__):
+        for other in sorted((absorbed | {path}) - draft.absorbed, key=self.index.position.__getitem__):
             leaves = self._leaves(other)
             selection.leaves.include(leaves)
             if not selection.add(
@@ -147,9 +144,11 @@ class Amalgamator:
     def _reached(self, paths: Sequence[str]) -> tuple[set[str], set[str]]:
         """Headers to take declarations of, and those that includes bring.
 
-        The first are guarded and stand at the end of unconditional includes; the second is what conditional includes
-        and unguarded files reach. None of the first may be among the second, or it would stand there twice.
+        The first are guarded and stand at the end of unconditional includes, or stand in a circle with these files; the
+        second is what conditional includes and unguarded files reach. None of the first may be among the second, or it
+        would stand there twice.
         """
+        around = {other for path in paths for other in self.index.circle(path)}
         found: set[str] = set(paths)
         kept: set[str] = set()
         edge = list(paths)
@@ -158,9 +157,11 @@ class Amalgamator:
             following = []
             for path in edge:
                 for target, taken in self._included(path):
-                    if not taken:
+                    if not taken and target not in around:
                         kept |= self.index.reach(target)
-                    elif target not in found and (depth < self.depth or self.index.reach(target) & found):
+                    elif target not in found and (
+                        depth < self.depth or target in around or self.index.reach(target) & found
+                    ):
                         found.add(target)
                         following.append(target)
                     elif target not in found:
@@ -180,16 +181,12 @@ class Amalgamator:
         ]
 
     @functools.cached_property
-    def _position(self) -> dict[str, int]:
-        return {path: position for position, path in enumerate(self.index.order)}
-
-    @functools.cached_property
     def _known(self) -> dict[str, Leaves]:
         return {}
 
     def _leaves(self, path: str) -> Leaves:
         if path not in self._known:
-            self._known[path] = self.leaves(path, self._position[path] * _PLACES)
+            self._known[path] = self.leaves(path, self.index.position[path] * PLACES)
         return self._known[path]
 
     def _others(self, draft: Amalgam) -> Iterator[str]:

@@ -61,18 +61,30 @@ class Room:
     uses: set[bytes] = field(default_factory=set)
 
     def add(self, path: str, depth: int) -> None:
-        self.members[path] = depth
-        self.tokens += self.size(path)
-        if path in self.ledger.covered:
-            self.again += self.size(path)
-        self.uses |= self.index.facts[path].uses
+        """Take a file and those of its circle."""
+        for other in self._together(path):
+            self.members[other] = depth
+            self.tokens += self.size(other)
+            if other in self.ledger.covered:
+                self.again += self.size(other)
+            self.uses |= self.index.facts[other].uses
+
+    def begin(self, path: str) -> None:
+        """Take a file for its own sake; the first one of a circle begins it, as others include that."""
+        together = self._together(path)
+        self.add(path, 0)
+        self.roots += together
+
+    def _together(self, path: str) -> list[str]:
+        return [other for other in self.index.circle(path) or (path,) if other not in self.members]
 
     def fits(self, path: str) -> bool:
         """Whether the budget, the ledger and the other members allow this file."""
-        cost = self.size(path)
+        together = self._together(path)
+        cost = sum(map(self.size, together))
         if self.tokens + cost > self.budget or not may_join(self.index, self.members, path):
             return False
-        again = self.again + (cost if path in self.ledger.covered else 0)
+        again = self.again + sum(self.size(other) for other in together if other in self.ledger.covered)
         return self.ledger.allows(again, self.tokens + cost - again)
 
     def fill(self) -> None:
@@ -118,8 +130,7 @@ class Room:
                 continue
             mine = names(path)
             if all(mine.gets_along(names(other)) for other in self.members):
-                self.add(path, 0)
-                self.roots.append(path)
+                self.begin(path)
                 self.fill()
 
     def _related(self, tried: Collection[str]) -> str | None:
@@ -139,14 +150,18 @@ class Room:
         used = self.index.facts[path].uses & self.index.names
         return len(used & defined) / (5 + len(used))
 
-    def drop_last(self) -> None:
-        """Take the file out again that came last."""
-        path = next(reversed(self.members))
-        del self.members[path]
-        self.tokens -= self.size(path)
-        self.again -= self.size(path) if path in self.ledger.covered else 0
-        if path in self.roots:
-            self.roots.remove(path)
+    def drop_last(self) -> bool:
+        """Take the file out again that came last, with its circle; False if no other is left."""
+        last = next(reversed(self.members))
+        if last == self.roots[0] or last in self.index.circle(self.roots[0]):
+            return False
+        for path in self.index.circle(last) or (last,):
+            del self.members[path]
+            self.tokens -= self.size(path)
+            self.again -= self.size(path) if path in self.ledger.covered else 0
+            if path in self.roots:
+                self.roots.remove(path)
+        return True
 
     def document(self, count_tokens: Callable[[bytes], int]) -> Document:
         """The members' text, which may cost a few tokens more than its parts."""

@@ -12,7 +12,7 @@ from ..items import Item
 from .closure import Care, Selection, selected
 from .clusters import Ledger
 from .forms import Form
-from .leaves import Leaf, Leaves, leaves_of
+from .leaves import PLACES, Leaf, Leaves, leaves_of
 from .pasting import paste
 from .segments import Segment, to_document
 
@@ -58,12 +58,13 @@ class Cutter:
 
     def documents(self, path: str) -> Iterator[Document]:
         """Every leaf of the file stands in full in at least one of them."""
-        leaves = self.leaves(path)
+        leaves = self._around(path)
         start = self._start(leaves)
         written: set[int] = set()
         current = _Draft(start.copy())
         ahead: set[int] = set()
-        order = [leaf for leaf in sorted(leaves.all.values(), key=lambda leaf: leaf.sticky) if leaf.text]
+        own = [leaf for leaf in leaves.all.values() if leaf.text and leaf.facts.path == path]
+        order = sorted(own, key=lambda leaf: leaf.sticky)
         for position, leaf in enumerate(order):
             if leaf.place in ahead or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
@@ -86,6 +87,18 @@ class Cutter:
                     current = _Draft(start.copy())
         if current.held:
             yield from self._finish(path, current, start)
+
+    def _around(self, path: str) -> Leaves:
+        """The leaves of a file and of those that stand in a circle with it, whose include lines are gone."""
+        circle = self.index.circle(path)
+        if not circle:
+            return self.leaves(path)
+        together = Leaves({}, [], {}, set())
+        for number, other in enumerate(circle):
+            leaves = self.leaves(other, number * PLACES)
+            together.include(leaves)
+            together.sticky += leaves.sticky
+        return together
 
     def leaves(self, path: str, first: int = 0) -> Leaves:
         """The leaves of a file, their places counted from `first` on."""
@@ -171,16 +184,17 @@ class Cutter:
         """Names that an include line within the code brings: that of a part of this file, or of a list of entries."""
         lines = zip(self.index.facts[path].includes, self.index.targets[path], strict=True)
         target = next((target for include, target in lines if include.item is item), None)
-        if target is None or (self.index.facts[target].guard is not None and path not in self.index.reach(target)):
+        if target is None or target in self.index.circle(path):
+            return None
+        if self.index.facts[target].guard is not None and path not in self.index.reach(target):
             return None
         return self.index.facts[target].defines
 
     def _segments(self, selection: Selection) -> list[Segment]:
         """The selected text in the order of the file, inside its scopes."""
-        done: set[str] = set()
-        return [
-            segment for path, pieces in selected(selection) for segment in paste(self.index, path, (), done, pieces)
-        ]
+        files = list(selected(selection))
+        done = {other for path, _ in files for other in self.index.circle(path)}
+        return [segment for path, pieces in files for segment in paste(self.index, path, (), done, pieces)]
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
         """One leaf that alone exceeds the budget, cut at the ends of lines."""

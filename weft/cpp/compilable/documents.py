@@ -32,7 +32,8 @@ def documents(
         project: Its files, sorted by path.
         max_tokens: Of a document, never exceeded.
         count_tokens: The tokenizer's count for a text.
-        cross_depth: Includes followed from a file to the headers that stand in its document; 0: each file by itself.
+        cross_depth: Includes followed from a file to the headers that stand in its document; 0: each file by itself,
+            but for those that include each other.
 
     Raises:
         ValueError: `max_tokens` is below 64.
@@ -49,35 +50,38 @@ def documents(
     for position, path in enumerate(waiting):
         if path in ledger.covered or not index.facts[path].text.strip():
             continue
-        if size(path) > max_tokens:
-            ledger.covered.add(path)
-            for document in cutter.documents(path):
+        circle = index.circle(path)
+        stands_whole = size(path) <= max_tokens
+        circle_fits = sum(map(size, circle)) <= max_tokens
+        following = waiting[position + 1 :]
+        if stands_whole and cross_depth > 0 and not (circle and circle_fits):
+            gathered = amalgams.document(path, following[:_LOOK])
+            if gathered is not None:
+                document, roots = gathered
+                ledger.distinct += sum(size(root) for root in roots if root not in ledger.covered)
                 ledger.written += document.n_tokens
+                ledger.covered.update(roots)
                 yield document
-            continue
-        gathered = amalgams.document(path, waiting[position + 1 : position + 1 + _LOOK]) if cross_depth > 0 else None
-        if gathered is not None:
-            document, roots = gathered
-            new = sum(size(root) for root in roots if root not in ledger.covered)
-            ledger.written += document.n_tokens
-            ledger.distinct += new
-            ledger.covered.update(roots)
-            yield document
-            continue
-        room = Room(index, size, max_tokens, cross_depth, ledger)
-        room.add(path, 0)
-        room.roots.append(path)
-        if cross_depth > 0:
-            room.fill()
-            room.extend(waiting[position + 1 :], known)
-        document = room.document(count_tokens)
-        while document.n_tokens > max_tokens and len(room.members) > 1:
-            room.drop_last()
+                continue
+        if stands_whole and circle_fits:
+            room = Room(index, size, max_tokens, cross_depth, ledger)
+            room.begin(path)
+            if cross_depth > 0:
+                room.fill()
+                room.extend(following, known)
             document = room.document(count_tokens)
-        ledger.written += room.tokens
-        ledger.distinct += room.tokens - room.again
-        ledger.covered |= room.members.keys()
-        yield document
+            while document.n_tokens > max_tokens and room.drop_last():
+                document = room.document(count_tokens)
+            if document.n_tokens <= max_tokens:
+                ledger.written += room.tokens
+                ledger.distinct += room.tokens - room.again
+                ledger.covered |= room.members.keys()
+                yield document
+                continue
+        ledger.covered.add(path)
+        for document in cutter.documents(path):
+            ledger.written += document.n_tokens
+            yield document
 
 
 def _order(index: ProjectIndex) -> list[str]:

@@ -21,6 +21,9 @@ from ..symbols import (
 from .forms import Form, Shape
 from .tables import entries
 
+PLACES = 1 << 20
+"""More than the leaves of a file."""
+
 _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable
 
-from ..index import ProjectIndex
+from ..index import Include, ProjectIndex
 from .segments import Segment
 
 
@@ -53,18 +53,27 @@ def _replaced(
     """(start, end, header) of the include lines that a header's text replaces, or nothing where it stands already."""
     out: list[tuple[int, int, str | None]] = []
     for include, target in zip(index.facts[path].includes, index.targets[path], strict=True):
-        if include.unconditional and target is not None and (target in chosen or target in done):
+        if target is not None and (target in chosen or target in done) and gives_way(index, path, include, target):
             out.append((include.item.head, include.item.end, target))
     return out
 
 
+def gives_way(index: ProjectIndex, path: str, include: Include, target: str) -> bool:
+    """Whether an include of a file may be replaced by that file's text.
+
+    It does not under a condition, which another place may not meet; but where both include each other it must, because
+    the text is there though the compiler does not know it for that file.
+    """
+    return include.unconditional or target in index.circle(path)
+
+
 def may_join(index: ProjectIndex, members: Collection[str], path: str) -> bool:
-    """Whether a file may stand in one document with others: the includes that stay must mean what they meant.
+    """Whether a file, with those of its circle, may join others: the includes that stay must mean what they meant.
 
     A file without an include guard may not be included by what stays, nor one whose only guard is `#pragma once`, which
     does not hold for text; and what its quoted includes find beside it, no other member's folder may hide.
     """
-    everyone = [*members, path]
+    everyone = list(dict.fromkeys([*members, path, *index.circle(path)]))
     sources = [index.facts[member] for member in everyone if index.facts[member].is_source]
     if len({source.is_c for source in sources}) > 1:
         return False
@@ -76,17 +85,13 @@ def may_join(index: ProjectIndex, members: Collection[str], path: str) -> bool:
     for member in everyone:
         lines = zip(index.facts[member].includes, index.targets[member], strict=True)
         for include, target in lines:
-            if target is None or (target in held and include.unconditional):
+            if target is None or (target in held and gives_way(index, member, include, target)):
                 continue
             if unguarded and member != target and unguarded & index.reach(target):
                 return False
             if include.quoted and _hidden(index, folders, include.target, target):
                 return False
     return True
-
-
-def _is_header(index: ProjectIndex, path: str) -> bool:
-    return not index.facts[path].is_source
 
 
 def _hidden(index: ProjectIndex, folders: Iterable[str], written: str, meant: str) -> bool:

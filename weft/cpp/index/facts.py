@@ -15,6 +15,7 @@ from ..symbols import defined_names, identifiers
 Guard = Literal["macro", "once"]
 _TARGET = re.compile(rb'#\s*\w+\s*(?:"([^"\n]+)"|<([^>\n]+)>)')
 _GUARD_TEST = re.compile(rb"#\s*(?:ifndef\s+(\w+)|if\s+!\s*defined\s*\(?\s*(\w+)\s*\)?)\s*(?://[^\n]*|/\*[^\n]*)?$")
+_DIRECTIVES = ("include", "macro", "pragma", "directive", "branch", "comment", "marker")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".c++", ".cu", ".C")
 
 
@@ -91,6 +92,12 @@ class FileFacts:
         """In the order of the text."""
         top = {id(item) for item in self.top_items}
         return [_include(item, self.text, id(item) in top) for item in _walk(self.items) if item.kind == "include"]
+
+    @functools.cached_property
+    def first_declaration(self) -> int:
+        """Where the first item begins that is no directive; the length of a file without one."""
+        declared = (leaf for item in self.items for leaf in item.leaves() if leaf.kind not in _DIRECTIVES)
+        return next((leaf.head for leaf in declared), len(self.text))
 
     @functools.cached_property
     def defines(self) -> frozenset[bytes]:

@@ -33,5 +33,9 @@ class IncludeIndex:
             return found[0]
         if not quoted and "/" not in target:
             return None
-        ends = [path for path in self._by_name.get(posixpath.basename(target), ()) if path.endswith("/" + target)]
+        ends = [
+            path
+            for path in self._by_name.get(posixpath.basename(target), ())
+            if path.endswith("/" + target) and path != including
+        ]
         return ends[0] if len(ends) == 1 else None

@@ -27,6 +27,7 @@ class ProjectIndex:
         self._includes = IncludeIndex(self.facts)
         self._reach: dict[str, frozenset[str]] = {}
         self._repeated: dict[str, frozenset[str]] = {}
+        self._circles: dict[str, tuple[str, ...]] = {}
 
     @functools.cached_property
     def targets(self) -> dict[str, list[str | None]]:
@@ -68,6 +69,20 @@ class ProjectIndex:
             self._reach[path] = frozenset(seen)
         return self._reach[path]
 
+    def circle(self, path: str) -> tuple[str, ...]:
+        """Files that include each other with this one, in `order`; empty where all have a guard that holds for text.
+
+        A file with `#pragma once` is known to the compiler by its name: where its text stands in a document instead, an
+        include that leads back to it brings it again.
+        """
+        if path not in self._circles:
+            found = [other for other in sorted(self.reach(path)) if path in self.reach(other)]
+            if len(found) == 1 or all(self.facts[other].guard == "macro" for other in found):
+                found = []
+            ordered = tuple(sorted(found, key=self.position.__getitem__)) if found else ()
+            self._circles.update(dict.fromkeys([*found, path], ordered))
+        return self._circles[path]
+
     def repeated(self, path: str) -> frozenset[str]:
         """Files that define something and stand in a text once for each file that includes them: none guards itself."""
         if path not in self._repeated:
@@ -83,10 +98,13 @@ class ProjectIndex:
 
     @functools.cached_property
     def order(self) -> list[str]:
-        """All paths, each after the files that it includes where no cycle forbids it; ties by path."""
+        """All paths, each after the files that it includes where no cycle forbids it; ties by path.
+
+        Within a cycle, what a file includes after its declarations comes after it.
+        """
         placed: dict[str, None] = {}
         for root in self.facts:
-            stack = [(root, iter(self.direct(root)))]
+            stack = [(root, iter(self._before(root)))]
             entered = {root}
             while stack:
                 path, pending = stack[-1]
@@ -99,8 +117,20 @@ class ProjectIndex:
                     stack.pop()
                 else:
                     entered.add(following)
-                    stack.append((following, iter(self.direct(following))))
+                    stack.append((following, iter(self._before(following))))
         return list(placed)
+
+    @functools.cached_property
+    def position(self) -> dict[str, int]:
+        """Path -> its place in `order`."""
+        return {path: position for position, path in enumerate(self.order)}
+
+    def _before(self, path: str) -> list[str]:
+        """Files that a file includes, without those of its cycles that it includes after its declarations."""
+        code = self.facts[path].first_declaration
+        lines = zip(self.facts[path].includes, self.targets[path], strict=True)
+        late = {target for line, target in lines if target is not None and line.item.head > code}
+        return [target for target in self.direct(path) if target not in late or path not in self.reach(target)]
 
 
 def scope_macros(texts: Iterable[bytes]) -> frozenset[str]:
