@@ -35,3 +35,10 @@ def test_a_namespace_behind_a_macro_is_no_function():
 def test_operators_and_references_are_functions():
     text = b"struct S { operator int() const { return 1; } S& operator=(S) { return *this; } };\nS& f() { return g; }\n"
     assert len(function_bodies(text)) == 3
+
+
+def test_a_body_that_the_grammar_ends_too_late_is_left_out():
+    text = (
+        b"namespace {\n#ifdef A\nint f() {\n#else\nint g() {\n#endif\n  return 1;\n}\n}\nint h() {\n#if B\n#endif\n}\n"
+    )
+    assert [text[start:end] for start, end in function_bodies(text)] == [b"{\n#if B\n#endif\n}"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 _BODIES = "(function_definition body: (compound_statement) @body)"
+_GROUPS = re.compile(rb"^[ \t]*#[ \t]*(if|el|endif)", re.MULTILINE)
 _DEFINITIONS = """
 (function_definition) @definition
 (class_specifier body: (_)) @definition
@@ -18,17 +20,29 @@ _DEFINITIONS = """
 def function_bodies(text: bytes) -> list[tuple[int, int]]:
     """(start, end) of each function's body, braces included, in order; none of a body that the grammar misreads.
 
-    Behind a macro that it does not know it takes a namespace for a function without parameters: those are left out.
+    Behind a macro that it does not know it takes a namespace for a function without parameters, and a function whose
+    head stands in both branches of an `#if` it ends too late: those are left out.
     """
     parser, bodies, _ = _tools()
     found = _captures(bodies, parser.parse(text).root_node).get("body", [])
-    return sorted((node.start_byte, node.end_byte) for node in found if not node.has_error and _has_parameters(node))
+    spans = [(node.start_byte, node.end_byte) for node in found if not node.has_error and _has_parameters(node)]
+    return sorted((start, end) for start, end in spans if _holds_whole_groups(text[start:end]))
 
 
 def is_trivial(text: bytes) -> bool:
     """True for a text that defines no function and no type: nothing of it can be out of order."""
     parser, _, definitions = _tools()
     return not _captures(definitions, parser.parse(text).root_node)
+
+
+def _holds_whole_groups(body: bytes) -> bool:
+    """Whether each `#if` in it has its `#endif` there, and each `#else` its `#if`."""
+    depth = 0
+    for directive in _GROUPS.findall(body):
+        depth += {b"if": 1, b"en": -1}.get(directive[:2], 0)
+        if depth < (directive[:2] == b"el"):
+            return False
+    return depth == 0
 
 
 def _has_parameters(body: Any) -> bool:

@@ -180,7 +180,7 @@ def names(index: ProjectIndex) -> Callable[[str], Names]:
 
     def of(path: str) -> Names:
         if path not in known:
-            known[path] = names_of(index.facts[path])
+            known[path] = names_of(index.facts[path], index.twins(path))
         return known[path]
 
     return of

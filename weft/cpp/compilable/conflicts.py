@@ -26,13 +26,17 @@ class Names:
 
     guarded: bool
     guard: bytes = b""
+    twins: frozenset[str] = frozenset()
+    """Includes that may bring what the project's files define."""
 
     def clashes(self, other: Names) -> bool:
-        """Whether both define a name, or one asks for the other's guard.
+        """Whether both define a name, perhaps by an include, or one asks for the other's guard.
 
         Guarded headers may define the same: in other namespaces, or as overloads.
         """
         if self.guard in other.uses or other.guard in self.uses:
+            return True
+        if self.twins != other.twins:
             return True
         return not (self.guarded and other.guarded) and bool(self.solid & other.solid)
 
@@ -45,15 +49,15 @@ class Names:
         return not (self.uses & (other.macros - {other.guard})) and not (other.uses & (self.macros - {self.guard}))
 
 
-def names_of(facts: FileFacts) -> Names:
-    """The names of a file."""
+def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
+    """The names of a file, which has these includes of `ProjectIndex.twins`."""
     solid: set[bytes] = set()
     macros: set[bytes] = set()
     for item in facts.items:
         _collect(item, facts.text, solid, macros)
     top = facts.top_items
     includes = [position for position, item in enumerate(top) if item.kind == "include"]
-    defining = [position for position, item in enumerate(top) if item.kind == "macro"]
+    defining = [position for position, item in enumerate(top) if any(leaf.kind == "macro" for leaf in item.leaves())]
     group = facts.guard_item
     guard = b""
     if group is not None:
@@ -67,6 +71,7 @@ def names_of(facts: FileFacts) -> Names:
         early_macros=bool(includes and defining and defining[0] < includes[-1]),
         guarded=facts.guard is not None and not facts.is_source,
         guard=guard,
+        twins=twins,
     )
 
 

@@ -6,6 +6,8 @@ import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
 
+from ..compiler.standard import STANDARD_HEADERS
+
 _ROOTS = ("", "include/", "src/")
 
 
@@ -19,6 +21,7 @@ class IncludeIndex:
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = set(paths)
         self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._folders = {part for path in self._paths for part in posixpath.dirname(path).split("/")} | {""}
         for path in sorted(self._paths):
             self._by_name[posixpath.basename(path)].append(path)
 
@@ -39,3 +42,12 @@ class IncludeIndex:
             if path.endswith("/" + target) and path != including
         ]
         return ends[0] if len(ends) == 1 else None
+
+    def is_twin(self, target: str) -> bool:
+        """Whether what `resolve` does not find may hold what the project's files do: it is called like one of them.
+
+        Such is a copy in one file that was too large to be taken, or one of several for different systems.
+        """
+        name = posixpath.basename(target)
+        folder = posixpath.basename(posixpath.dirname(target))
+        return name in self._by_name and folder in self._folders and target not in STANDARD_HEADERS

@@ -37,6 +37,13 @@ class ProjectIndex:
             for path, facts in self.facts.items()
         }
 
+    def twins(self, path: str) -> frozenset[str]:
+        """Includes of a file that are none of the project's, but may bring what its files define."""
+        lines = zip(self.facts[path].includes, self.targets[path], strict=True)
+        return frozenset(
+            line.target for line, target in lines if target is None and self._includes.is_twin(line.target)
+        )
+
     @functools.cached_property
     def includers(self) -> dict[str, list[str]]:
         """Path -> the files that include it unconditionally, sorted."""

@@ -1,0 +1,43 @@
+"""Which files may stand in one document: what an include brings that the project's files define as well."""
+
+from __future__ import annotations
+
+from weft.cpp.compilable import documents
+from weft.cpp.project import Project, SourceFile
+
+HEADER = "#ifndef {0}\n#define {0}\nstruct {0}_type {{ int value; }};\n#endif\n"
+
+
+def paths(files: dict[str, str]) -> list[tuple[str, ...]]:
+    of = Project("p", tuple(SourceFile(path, files[path].encode()) for path in sorted(files)))
+    return [document.paths for document in documents(of, max_tokens=4000, count_tokens=len)]
+
+
+def test_a_copy_that_is_not_among_the_files_may_define_what_they_define() -> None:
+    tree = {
+        "include/all.h": '#include "part.h"\n',
+        "include/part.h": HEADER.format("PART"),
+        "single/lib/one.cc": "int one() { return 1; }\n",
+        "tests/user.cc": "#include <lib/all.h>\nint user(PART_type part) { return part.value; }\n",  # single/lib/all.h
+    }
+    (user,) = [found for found in paths(tree) if "tests/user.cc" in found]
+    assert user == ("tests/user.cc",)
+
+
+def test_standard_headers_are_no_copies() -> None:
+    tree = {
+        "string.h": HEADER.format("STRING"),
+        "a.cc": '#include <string.h>\nint first() { return strlen("a"); }\n',
+        "b.cc": "int second() { return 2; }\n",
+    }
+    assert ("a.cc", "b.cc") in [tuple(path for path in found if path.endswith(".cc")) for found in paths(tree)]
+
+
+def test_a_file_that_steers_its_headers_under_a_condition_begins_its_document() -> None:
+    tree = {
+        "steered.h": HEADER.format("STEERED"),
+        "a.cc": '#include "steered.h"\nSTEERED_type first() { return {1}; }\n',
+        "b.cc": '#ifndef FULL\n#define FULL\n#endif\n#include "steered.h"\nSTEERED_type second() { return {2}; }\n',
+    }
+    found = [tuple(path for path in document if path.endswith(".cc")) for document in paths(tree)]
+    assert found == [("a.cc",), ("b.cc",)]
