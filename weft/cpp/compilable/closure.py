@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .forms import Form
-from .leaves import Leaf, Leaves, Scope, in_type
+from .leaves import Leaf, Leaves, Need, Scope, in_type
 
 Care = Literal["all", "lean", "some"]
 """What a leaf brings with it. `all`: what its names may mean, without bodies where that is safe. `lean`: without
@@ -68,75 +68,70 @@ class Selection:
         walk = _Walk(self, budget, care)
         if not walk.run(places, form, with_tied):
             return False
-        self.forms |= walk.forms
-        self.scopes |= walk.scopes
-        self.tokens += walk.tokens
-        self.last = walk.last
+        self.forms, self.scopes = walk.forms, walk.scopes
+        self.tokens, self.last = walk.tokens, walk.last
         return True
 
 
 class _Walk:
-    """Breadth first along needs, from what is already selected."""
+    """Breadth first along needs, from what is already selected. The selection itself stays as it is."""
 
     def __init__(self, selection: Selection, budget: int, care: Care) -> None:
-        self._selection, self._leaves, self._care = selection, selection.leaves, care
-        self._room = budget - selection.tokens
+        self._leaves, self._care, self._budget = selection.leaves, care, budget
         self._context = Form.SHORT if care == "all" else Form.LEAN
         self._local: set[int] = set()
         """Templates that types of functions' bodies may be given to."""
 
-        self.forms: dict[int, Form] = {}
-        self.scopes: set[Scope] = set()
-        self.tokens = 0
+        self.forms = dict(selection.forms)
+        self.scopes = set(selection.scopes)
+        self.tokens = selection.tokens
         self.last = selection.last
 
     def run(self, places: Iterable[int], form: Form, with_tied: bool) -> bool:
         """False if the budget is exceeded by the leaves themselves, or by what they need and may not go without."""
+        leaves, standing = self._leaves.all, self.forms.get
         queue: list[Leaf] = []
         for place in places:
             self.last = max(self.last, place)
-            if not self._take(self._leaves.all[place], form, queue):
+            if not self._take(leaves[place], form, queue):
                 return False
         position = 0
         while position < len(queue):
             while position < len(queue):
                 leaf = queue[position]
                 position += 1
-                for place, form in self._needed(leaf):
-                    if not self._take(self._leaves.all[place], form, queue) and self._care != "some":
+                for place, form in self._needed(leaf):  # most of them stand already
+                    if (
+                        standing(place, -1) < form
+                        and not self._take(leaves[place], form, queue)
+                        and self._care != "some"
+                    ):
                         return False
             if not self._take_tied(queue) and (self._care == "all" or (self._care == "lean" and with_tied)):
                 return False
         return True
 
-    def _form(self, place: int) -> Form | None:
-        return self.forms.get(place, self._selection.forms.get(place))
-
     def _take(self, leaf: Leaf, form: Form, queue: list[Leaf]) -> bool:
         """Select a leaf in at least this form, and the scopes around it; False if there is no room."""
-        before = self._form(leaf.place)
+        before = self.forms.get(leaf.place)
         if before is not None and before >= form:
             return True
         cost = leaf.tokens(form) + _JOIN
         sticky: list[Leaf] = []
         scopes: list[Scope] = []
-        if before is None:
-            scopes = [
-                scope
-                for scope in around(leaf.scope)
-                if scope not in self.scopes and scope not in self._selection.scopes
-            ]
+        if before is not None:
+            cost -= leaf.tokens(before) + _JOIN
+        elif leaf.scope not in self.scopes:  # a scope that stands has those around it
+            scopes = [scope for scope in around(leaf.scope) if scope not in self.scopes]
             sticky = [
                 other
                 for scope in scopes
                 for other in scope.sticky
-                if self._form(other.place) is None and other is not leaf
+                if other.place not in self.forms and other is not leaf
             ]
             cost += sum(scope.tokens + 2 * _JOIN for scope in scopes)
             cost += sum(other.tokens(Form.FULL) + _JOIN for other in sticky)
-        else:
-            cost -= leaf.tokens(before) + _JOIN
-        if self.tokens + cost > self._room:
+        if self.tokens + cost > self._budget:
             return False
         self.tokens += cost
         self.scopes.update(scopes)
@@ -146,14 +141,23 @@ class _Walk:
         queue.extend(sticky)
         return True
 
-    def _needed(self, leaf: Leaf) -> Iterator[tuple[int, Form]]:
+    def _needed(self, leaf: Leaf) -> Sequence[Need]:
         """Places that this leaf's names lead to, with the forms that suffice."""
-        form = self._form(leaf.place)
-        assert form is not None
-        shape, definers = leaf.shape(form), self._leaves.definers
+        form = self.forms[leaf.place]
+        local = form is Form.FULL and self._care != "some" and (leaf.makes_local or leaf.place in self._local)
+        last = self.last if leaf.item.kind in ("macro", "forward") else 0  # others see what stands before them
+        key = (leaf.place, form, self._care, local, last)
+        known = self._leaves.needs.get(key)
+        if known is None:
+            known = self._leaves.needs[key] = list(self._found(leaf, form, local))
+        if local:
+            self._local.update(place for place, need in known if need is Form.FULL)
+        return known
+
+    def _found(self, leaf: Leaf, form: Form, local: bool) -> Iterator[Need]:
+        shape, definers, leaves = leaf.shape(form), self._leaves.definers, self._leaves.all
         names = shape.free & definers.keys()
-        for scope in around(leaf.scope):
-            names |= scope.uses & definers.keys()
+        names |= leaf.scope.all_uses & definers.keys()
         names |= shape.members & self._leaves.members
         if leaf.read:
             names |= leaf.read & definers.keys()
@@ -169,52 +173,45 @@ class _Walk:
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
             if name in announced:
-                forward = [place for place in places if self._leaves.all[place].item.kind == "forward"]
+                forward = [place for place in places if leaves[place].item.kind == "forward"]
                 yield from ((place, Form.FORWARD) for place in forward or places)
+            elif local:  # a type of its body may be a template's argument
+                yield from ((place, Form.FULL if leaves[place].is_template else self._context) for place in places)
             else:
-                yield from ((place, self._suffices(leaf, form, place)) for place in places)
-
-    def _suffices(self, leaf: Leaf, form: Form, place: int) -> Form:
-        """The form of what a name in a leaf leads to."""
-        local = leaf.makes_local or leaf.place in self._local
-        if form < Form.FULL or self._care == "some" or not (local and self._leaves.all[place].is_template):
-            return self._context
-        self._local.add(place)
-        return Form.FULL
+                yield from ((place, self._context) for place in places)
 
     def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
-        """Of the leaves that define a name, those that this one may mean: all before it, and in its class."""
-        limit = self.last if leaf.item.kind == "macro" else leaf.place
+        """Of the leaves that define a name, those that this one may mean: all before it, and in its class.
+
+        A namespace of another file needs no opening of its own, unless a directive names it.
+        """
+        own, shells, leaves = leaf.place, self._leaves.shells, self._leaves.all
+        limit = self.last if leaf.item.kind == "macro" else own
+        within = leaf.scope.innermost_class
+        directive = leaf.item.kind == "using" and not leaf.item.name
         return [
             place
             for place in places
-            if place != leaf.place and (place < limit or self._same_type(leaf, place)) and self._is_open(leaf, place)
+            if place != own
+            and (place < limit or (within is not None and within in around(leaves[place].scope)))
+            and (place not in shells or directive or leaves[place].facts is leaf.facts)
         ]
-
-    def _is_open(self, leaf: Leaf, place: int) -> bool:
-        """Whether this is no namespace of another file, which needs no opening of its own."""
-        other = self._leaves.all[place]
-        directive = leaf.item.kind == "using" and not leaf.item.name
-        return other.facts is leaf.facts or bool(other.text) or in_type(other) or directive
-
-    def _same_type(self, leaf: Leaf, place: int) -> bool:
-        scope: Scope | None = leaf.scope
-        while scope is not None and scope.item.kind != "type":
-            scope = scope.parent
-        return scope is not None and scope in around(self._leaves.all[place].scope)
 
     def _take_tied(self, queue: list[Leaf]) -> bool:
         """Add operators and specialisations whose types are all here; False if they do not fit."""
         for leaf, types in self._leaves.tied:
             if self._care != "all" and leaf.item.name.startswith("::"):
                 continue  # a constexpr member's body, which only constants need
+            if self.forms.get(leaf.place, -1) >= self._context:
+                continue
             wanted = (leaf.place < self.last or in_type(leaf)) and all(self._stands(name) for name in types)
             if wanted and not self._take(leaf, self._context, queue):
                 return False
         return True
 
     def _stands(self, name: bytes) -> bool:
-        return any((self._form(place) or Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
+        standing = self.forms.get
+        return any(standing(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
 
 
 def _only_declares(leaf: Leaf, form: Form) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import IntEnum
+
+from ..symbols import free_names, member_names, pointed_names
 
 
 class Form(IntEnum):
@@ -21,17 +24,26 @@ class Form(IntEnum):
     FULL = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)
 class Shape:
-    """An item in one form."""
+    """An item in one form; its names are looked for when somebody asks."""
 
     text: bytes
     tokens: int
-    free: set[bytes]
-    """Names in it that may mean something outside classes."""
+    with_std: bool
+    """Whether names after `std::` may be its own file's."""
 
-    members: set[bytes]
-    """Names after `.` and `->`."""
+    @functools.cached_property
+    def free(self) -> set[bytes]:
+        """Names in it that may mean something outside classes."""
+        return free_names(self.text, with_std=self.with_std)
 
-    pointed: set[bytes]
-    """Of the free ones, those whose types need not be complete."""
+    @functools.cached_property
+    def members(self) -> set[bytes]:
+        """Names after `.` and `->`."""
+        return member_names(self.text)
+
+    @functools.cached_property
+    def pointed(self) -> set[bytes]:
+        """Of the free ones, those whose types need not be complete."""
+        return self.free & pointed_names(self.text)

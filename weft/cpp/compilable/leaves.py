@@ -12,10 +12,7 @@ from ..items import Item
 from ..symbols import (
     defined_names,
     forward_declaration,
-    free_names,
     identifiers,
-    member_names,
-    pointed_names,
     stand_in,
 )
 from .forms import Form, Shape
@@ -34,6 +31,9 @@ _PATTERN = re.compile(
 _LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
 _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 _VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
+Need = tuple[int, Form]
+"""A place, and the form that suffices there."""
+
 _STICKY = ("branch", "access", "marker", "pragma", "friend")
 
 
@@ -52,6 +52,17 @@ class Scope:
     facts: FileFacts
     sticky: list[Leaf] = field(default_factory=list)
     """Leaves that stand wherever the scope stands."""
+
+    all_uses: frozenset[bytes] = frozenset()
+    """Those of the scopes around it too."""
+
+    innermost_class: Scope | None = None
+    """Itself or the nearest scope around it that is a class."""
+
+    def __post_init__(self) -> None:
+        self.all_uses = self.uses | self.parent.all_uses if self.parent is not None else self.uses
+        outside = self.parent.innermost_class if self.parent is not None else None
+        self.innermost_class = self if self.item.kind == "type" else outside
 
 
 @dataclass(eq=False)
@@ -115,10 +126,7 @@ class Leaf:
         return stand_in(self.item, self.facts.text, lean=form is Form.LEAN)
 
     def _shape(self, text: bytes) -> Shape:
-        if not text:
-            return Shape(text, 0, set(), set(), set())
-        free = free_names(text, with_std=self.facts.opens_std)
-        return Shape(text, self.count(text), free, member_names(text), free & pointed_names(text))
+        return Shape(text, self.count(text) if text else 0, self.facts.opens_std)
 
 
 @dataclass
@@ -144,9 +152,17 @@ class Leaves:
     unnamed: list[Leaf] = field(default_factory=list)
     """Specialisations of other files' templates for other files' types: who includes the file may mean them."""
 
+    shells: set[int] = field(default_factory=set)
+    """Places of the leaves without text that stand for the names of scopes, those in classes aside."""
+
+    needs: dict[tuple[int, Form, str, bool, int], list[Need]] = field(default_factory=dict)
+    """What each leaf needs as it stands in the walks so far: kept by `closure`, void when leaves are added."""
+
     def copy(self) -> Leaves:
-        """Another collection of the same leaves."""
-        return Leaves(dict(self.all), self.sticky, dict(self.definers), set(self.members), list(self.tied))
+        """Another collection of the same leaves, without what is known of their needs."""
+        copied = Leaves(dict(self.all), self.sticky, dict(self.definers), set(self.members), list(self.tied))
+        copied.shells = set(self.shells)
+        return copied
 
     def include(self, other: Leaves) -> None:
         """Add another file's leaves, which stand elsewhere in the order."""
@@ -155,6 +171,8 @@ class Leaves:
             self.definers[name] = sorted([*self.definers.get(name, ()), *places])
         self.members |= other.members
         self.tied += other.tied
+        self.shells |= other.shells
+        self.needs.clear()
 
 
 def leaves_of(
@@ -216,7 +234,8 @@ class _Builder:
         unnamed = [leaf for leaf in special.values() if not _pattern(leaf) & types]
         members = {name for leaf in self._leaves if in_type(leaf) for name in leaf.defines}
         everything = {leaf.place: leaf for leaf in self._leaves}
-        return Leaves(everything, self._file.sticky, definers, members, tied, unnamed)
+        shells = {leaf.place for leaf in self._leaves if not (leaf.text or in_type(leaf))}
+        return Leaves(everything, self._file.sticky, definers, members, tied, unnamed, shells)
 
     def _visit(self, item: Item, scope: Scope) -> None:
         text = self._facts.text[item.start : item.end]
