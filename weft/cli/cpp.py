@@ -46,6 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         explain.add_argument(
             f"--{name.replace('_', '-')}", type=type(default), default=default, metavar="X", help="as for build"
         )
+    text = "ask libclang: which overload, method or operator each use means, and who calls what"
+    explain.add_argument("--semantic", action="store_true", help=text)
     explain.set_defaults(run=run_explain)
     text = "Measure a folder of documents, Weft's or anyone's: what compiles, what is missing, what is written twice."
     check = commands.add_parser("check", help="measure a folder of documents", description=text)
@@ -91,6 +93,7 @@ def run_report(args: argparse.Namespace) -> int:
 def run_explain(args: argparse.Namespace) -> int:
     """`weft cpp explain`."""
     from weft.cpp.explain import explain
+    from weft.cpp.semantic import semantic_index
     from weft.cpp.tokens import token_counter
     from weft.cpp.tree import read_project, root_of
 
@@ -102,8 +105,14 @@ def run_explain(args: argparse.Namespace) -> int:
         raise ValueError(f"{file} does not lie in {root}; name its project with --project")
     project = read_project(root, max_file_bytes=args.max_file_bytes)
     path = file.resolve().relative_to(root.resolve()).as_posix()
-    count = token_counter(args.tokenizer)
-    page = explain(project, path, max_tokens=args.max_tokens, count_tokens=count, cross_depth=args.cross_depth)
+    page = explain(
+        project,
+        path,
+        max_tokens=args.max_tokens,
+        count_tokens=token_counter(args.tokenizer),
+        cross_depth=args.cross_depth,
+        semantic=semantic_index(project) if args.semantic else None,
+    )
     print(page, end="")
     return 0
 

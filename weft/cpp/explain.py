@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from .compilable import documents
 from .document import Document
 from .index import FileFacts, ProjectIndex
 from .items import Item
 from .project import Project
+from .semantic import SemanticIndex, Told, meanings
 from .symbols import defined_names, identifiers
 
 _SHOWN = 8
@@ -18,7 +19,13 @@ _QUIET = ("namespace", "linkage", "conditional")
 
 
 def explain(
-    project: Project, path: str, *, max_tokens: int, count_tokens: Callable[[bytes], int], cross_depth: int = 3
+    project: Project,
+    path: str,
+    *,
+    max_tokens: int,
+    count_tokens: Callable[[bytes], int],
+    cross_depth: int = 3,
+    semantic: SemanticIndex | None = None,
 ) -> str:
     """A page of plain text about one file.
 
@@ -28,6 +35,7 @@ def explain(
         max_tokens: As for `documents`, like the following ones.
         count_tokens: The tokenizer's count for a text.
         cross_depth: Includes followed from a file to its headers.
+        semantic: Of the project: documents and uses are told by it where it could read the file.
 
     Raises:
         ValueError: the project has no such file.
@@ -38,9 +46,23 @@ def explain(
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ValueError(f"project {project.name} has no file {path!r}{hint}")
     facts = index.facts[path]
-    made = documents(project, max_tokens=max_tokens, count_tokens=count_tokens, cross_depth=cross_depth)
-    lines = [_title(facts), "", "items (lines, kind, name)"]
-    lines += _items(facts.items, facts, _origins(index, path), depth=1)
+    made = documents(
+        project,
+        max_tokens=max_tokens,
+        count_tokens=count_tokens,
+        cross_depth=cross_depth,
+        meanings=None if semantic is None else meanings(semantic, project),
+    )
+    lines = [_title(facts)]
+    by_spelling = _spelled(facts, _origins(index, path))
+    if semantic is None:
+        uses = by_spelling
+    elif path in semantic.unread:
+        lines.append(f"libclang cannot read it, so uses are told by their spelling: {semantic.unread[path]}")
+        uses = by_spelling
+    else:
+        uses = _exact(Told(semantic, project, path))
+    lines += ["", "items (lines, kind, name)", *_items(facts.items, facts, uses, depth=1)]
     for number, document in enumerate(made):
         if path in document.paths:
             lines += ["", *_document(number, document, index, max_tokens)]
@@ -61,19 +83,33 @@ def _origins(index: ProjectIndex, path: str) -> dict[bytes, str]:
     return origins
 
 
-def _items(items: list[Item], facts: FileFacts, origins: dict[bytes, str], *, depth: int) -> Iterator[str]:
+def _items(items: list[Item], facts: FileFacts, uses: Callable[[Item], Iterable[str]], *, depth: int) -> Iterator[str]:
     for item in items:
         first = facts.text.count(b"\n", 0, item.head) + 1
         last = facts.text.count(b"\n", 0, max(item.head, item.end - 1)) + 1
         yield f"{'  ' * depth}{first}-{last} {item.kind} {item.name}".rstrip()
         if item.inner >= 0 and item.kind in _QUIET:
-            yield from _items(item.children, facts, origins, depth=depth + 1)
+            yield from _items(item.children, facts, uses, depth=depth + 1)
             continue
-        defines = defined_names(item, facts.text)
-        uses = (identifiers(facts.text[item.head : item.end]) & origins.keys()) - defines
-        for word, names in (("defines", defines), ("uses", uses)):
-            if names:
-                yield f"{'  ' * (depth + 2)}{word} {_listed(names, facts.path, origins)}"
+        if names := defined_names(item, facts.text):
+            yield f"{'  ' * (depth + 2)}defines {_listed(names, facts.path, {})}"
+        yield from (f"{'  ' * (depth + 2)}{line}" for line in uses(item))
+
+
+def _spelled(facts: FileFacts, origins: dict[bytes, str]) -> Callable[[Item], Iterable[str]]:
+    """What an item may use, by the names in it."""
+
+    def uses(item: Item) -> Iterator[str]:
+        names = (identifiers(facts.text[item.head : item.end]) & origins.keys()) - defined_names(item, facts.text)
+        if names:
+            yield f"uses {_listed(names, facts.path, origins)}"
+
+    return uses
+
+
+def _exact(told: Told) -> Callable[[Item], Iterable[str]]:
+    """What an item uses and calls, and who calls it."""
+    return lambda item: told.lines(item.head, item.end)
 
 
 def _listed(names: set[bytes], path: str, origins: dict[bytes, str]) -> str:

@@ -30,6 +30,9 @@ class BuildConfig:
     cross_depth: int = 3
     """How many includes away a definition may be fetched from (mode compilable)."""
 
+    semantic: bool = False
+    """Ask libclang which definition each name means (mode compilable); far slower, see the guide."""
+
     max_file_bytes: int = 500_000
     """Larger files are skipped."""
 
@@ -88,6 +91,12 @@ class BuildConfig:
             (1 <= self.shard_rows <= ROW_LIMIT, f"--shard-rows is {self.shard_rows}; expected 1 to {ROW_LIMIT:,}"),
             (self.shard_mb >= 1, f"--shard-mb is {self.shard_mb}; expected at least 1"),
         ]
+        checks.append(
+            (
+                not self.semantic or self.mode == "compilable",
+                f"--semantic is for --mode compilable; {self.mode} looks at no names, so leave --semantic out",
+            )
+        )
         both = sorted(set(self.licence_allow) & set(self.licence_deny))
         checks.append((not both, f"{', '.join(both)}: both in --licence-allow and in --licence-deny; keep one"))
         return [message for holds, message in checks if not holds]

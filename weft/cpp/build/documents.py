@@ -19,6 +19,7 @@ from weft.cpp.tokens import TokenCounter, token_counter
 
 from .config import BuildConfig
 from .decide import Chosen
+from .exact import Exact
 from .inputs import commits_of
 from .pack import OpenPacks, PackWriter, Ref
 from .rows import facts_of
@@ -71,13 +72,15 @@ class DocumentsTask:
                 ) from error
             with PackWriter(self.pack) as pack:
                 left_out = {f"project that failed ({type(error).__name__}: {error})": 1}
-                pack.add({"seconds": {}, "left_out": left_out, "peak_mb": peak_mb()})
+                pack.add({"seconds": {}, "left_out": left_out, "semantic": {}, "peak_mb": peak_mb()})
 
     def _write(self) -> None:
         clock = StepClock()
         left_out: Counter[str] = Counter()
+        with clock.step("semantic index"):
+            exact = Exact.of(self._project) if self.config.semantic else None
         with PackWriter(self.pack) as pack:
-            documents = self._verified(self._documents(left_out))
+            documents = self._verified(self._documents(left_out, exact))
             while True:
                 with clock.step("documents"):
                     document = next(documents, None)
@@ -85,9 +88,10 @@ class DocumentsTask:
                     break
                 with clock.step("write"):
                     pack.add(facts_of(document), document.text)
-            pack.add({"seconds": clock.seconds, "left_out": left_out, "peak_mb": peak_mb()})
+            read = exact.outcome if exact else {}
+            pack.add({"seconds": clock.seconds, "left_out": left_out, "semantic": read, "peak_mb": peak_mb()})
 
-    def _documents(self, left_out: Counter[str]) -> Iterator[Document]:
+    def _documents(self, left_out: Counter[str], exact: Exact | None) -> Iterator[Document]:
         count = _counter(self.config.tokenizer)
         if self.config.mode == "commits":
             return commit_documents(
@@ -103,6 +107,7 @@ class DocumentsTask:
             max_tokens=self.config.max_tokens,
             count_tokens=count,
             cross_depth=self.config.cross_depth,
+            meanings=exact.meanings if exact else None,
         )
 
     def _changes(self, left_out: Counter[str]) -> Iterator[Change]:

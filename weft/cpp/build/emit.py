@@ -16,6 +16,7 @@ from .shuffle import Shuffler
 
 _MOST_OPEN = 64
 _SAMPLES = 8
+_EXAMPLES = 5
 BINS = 32
 """Of the histogram of tokens: equal parts of the budget."""
 
@@ -49,6 +50,8 @@ class Totals:
         self.seconds: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         """Reason -> changes, or projects, that became no document."""
+        self.semantic: dict[str, dict[str, Any]] = {}
+        """What became of the files that libclang was asked about: outcome -> how many, and examples."""
         self.peak_mb = 0.0
         """Of the processes that made documents, the largest."""
         self._max_tokens = max_tokens
@@ -64,6 +67,16 @@ class Totals:
         self.oversize += facts["oversize"]
         self.with_parse_errors += facts["parse_errors"] > 0
         self.projects[facts["project"]] += 1
+
+    def add_project(self, name: str, facts: dict[str, Any]) -> None:
+        """What the end of a project's pack says."""
+        self.seconds.update(facts["seconds"])
+        self.left_out.update(facts["left_out"])
+        self.peak_mb = max(self.peak_mb, facts["peak_mb"])
+        for outcome, found in facts["semantic"].items():
+            entry = self.semantic.setdefault(outcome, {"files": 0, "examples": []})
+            entry["files"] += found["files"]
+            entry["examples"] += [f"{name}/{one}" for one in found["examples"]][: _EXAMPLES - len(entry["examples"])]
 
 
 class Emitter:
@@ -93,9 +106,7 @@ class Emitter:
         with Pack(pack) as opened:
             for facts, ref in opened.entries():
                 if "seconds" in facts:
-                    self.totals.seconds.update(facts["seconds"])
-                    self.totals.left_out.update(facts["left_out"])
-                    self.totals.peak_mb = max(self.totals.peak_mb, facts["peak_mb"])
+                    self.totals.add_project(unit.name, facts)
                     continue
                 place = _Place(pack, ref, facts)
                 self.totals.add(facts, part)

@@ -126,7 +126,9 @@ def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCo
         problems.append("there is nothing to build from; name folders with --projects or files with --inputs")
     if problems:
         raise ValueError("; ".join(problems))
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in (*_NEEDED, *(["clang"] if config.semantic else [])) if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise ImportError(f"weft cpp needs {', '.join(missing)}: pip install 'weft-lm[cpp]'")
     load_benchmarks(map(Path, config.decontaminate))
@@ -140,6 +142,10 @@ def _identity(
     named = Path(config.tokenizer).expanduser()
     tokenizer = str(named.resolve()) if named.exists() else config.tokenizer
     settings = {**config.to_dict(), "tokenizer": tokenizer, "tokenizer_fingerprint": counter.fingerprint}
+    if config.semantic:
+        from weft.cpp.semantic.clang import version
+
+        settings["semantic_by"] = version()
     inputs = [str(Path(name).expanduser().resolve()) for name in sources.inputs]
     return {
         "settings": settings,

@@ -148,7 +148,7 @@ def look(clang: Clang, path: str, text: bytes | None = None) -> Seen:
         text: What to read instead of the file; None reads the file.
     """
     unit = clang.parse(path, None if text is None else {path: text})
-    declared, used = references(unit, clang.root, lambda file: file == path)
+    declared, used, _ = references(unit, clang.root, lambda file: file == path)
     first: dict[str, int] = {}
     defined: dict[str, int] = {}
     for one in declared:

@@ -157,10 +157,11 @@ class _Walk:
     def _found(self, leaf: Leaf, form: Form, local: bool) -> Iterator[Need]:
         shape, definers, leaves = leaf.shape(form), self._leaves.definers, self._leaves.all
         names = shape.free & definers.keys()
-        names |= leaf.scope.all_uses & definers.keys()
         names |= shape.members & self._leaves.members
-        if leaf.read:
-            names |= leaf.read & definers.keys()
+        if form is Form.FULL:
+            names |= leaf.unwritten & definers.keys()
+        around_it = (leaf.scope.all_uses | leaf.read) & definers.keys()
+        names |= around_it
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
@@ -172,6 +173,8 @@ class _Walk:
             announced = shape.free if _only_declares(leaf, form) else shape.pointed if bodiless else announced
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
+            if name in leaf.meant and name not in around_it:
+                places = [place for place in places if leaves[place].may_declare(name, leaf.meant[name])]
             if name in announced:
                 forward = [place for place in places if leaves[place].item.kind == "forward"]
                 yield from ((place, Form.FORWARD) for place in forward or places)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ..document import Document
-from ..index import ProjectIndex
+from ..index import Meanings, ProjectIndex
 from ..project import Project
 from .amalgams import Amalgamator
 from .clusters import Ledger, Room, names
@@ -20,7 +20,12 @@ _WRITTEN_PER_DISTINCT = 1.85
 
 
 def documents(
-    project: Project, *, max_tokens: int, count_tokens: Callable[[bytes], int], cross_depth: int = 3
+    project: Project,
+    *,
+    max_tokens: int,
+    count_tokens: Callable[[bytes], int],
+    cross_depth: int = 3,
+    meanings: Mapping[str, Meanings] | None = None,
 ) -> Iterator[Document]:
     """A project's documents, in an order that depends on its files alone.
 
@@ -34,13 +39,14 @@ def documents(
         count_tokens: The tokenizer's count for a text.
         cross_depth: Includes followed from a file to the headers that stand in its document; 0: each file by itself,
             but for those that include each other.
+        meanings: Path -> what the names in that file mean, by libclang; a file without goes by their spelling.
 
     Raises:
         ValueError: `max_tokens` is below 64.
     """
     if max_tokens < 64:
         raise ValueError(f"max_tokens = {max_tokens} has no room for code; expected at least 64")
-    index = ProjectIndex(project)
+    index = ProjectIndex(project, meanings)
     size = functools.cache(lambda path: count_tokens(index.facts[path].text))
     ledger = Ledger(_WRITTEN_PER_DISTINCT)
     cutter = Cutter(index, max_tokens, count_tokens, ledger)

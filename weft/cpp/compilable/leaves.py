@@ -98,6 +98,24 @@ class Leaf:
         return self.item.kind == "function" and self.text.startswith(b"template", self.item.head - self.item.start)
 
     @functools.cached_property
+    def meant(self) -> dict[bytes, frozenset[str]]:
+        """Name -> the symbols that it means, of those names for which more than their spelling is known."""
+        meanings = self.facts.meanings
+        return {} if meanings is None else meanings.meant(self.item.start, self.item.end)
+
+    @functools.cached_property
+    def unwritten(self) -> frozenset[bytes]:
+        """Names of operators and the like that it is known to use without writing them."""
+        meanings = self.facts.meanings
+        return frozenset() if meanings is None else meanings.unwritten(self.item.start, self.item.end)
+
+    def may_declare(self, name: bytes, symbols: frozenset[str]) -> bool:
+        """Whether what it declares by a name is one of these symbols, or not known."""
+        meanings = self.facts.meanings
+        declared = None if meanings is None else meanings.declares(name, self.item.start, self.item.end)
+        return not declared or bool(declared & symbols)
+
+    @functools.cached_property
     def pasted(self) -> tuple[bytes, ...]:
         """Beginnings of the names that a macro makes by `##`."""
         found = _PASTED.findall(self.text) if self.item.kind in ("macro", "conditional") and b"##" in self.text else ()

@@ -2,6 +2,7 @@
 
 from .facts import FileFacts, Include, file_facts
 from .includes import IncludeIndex
+from .meanings import Meanings, Name
 from .project_index import ProjectIndex
 
-__all__ = ["FileFacts", "Include", "IncludeIndex", "ProjectIndex", "file_facts"]
+__all__ = ["FileFacts", "Include", "IncludeIndex", "Meanings", "Name", "ProjectIndex", "file_facts"]

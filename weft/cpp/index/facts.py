@@ -11,6 +11,7 @@ from typing import Literal
 from ..items import Item, split
 from ..project import SourceFile
 from ..symbols import defined_names, identifiers
+from .meanings import Meanings
 
 Guard = Literal["macro", "once"]
 _TARGET = re.compile(rb'#\s*\w+\s*(?:"([^"\n]+)"|<([^>\n]+)>)')
@@ -38,10 +39,12 @@ class FileFacts:
     Args:
         file: The file.
         markers: Macros of its project that open or close a scope.
+        meanings: Of its names, where they are known.
     """
 
-    def __init__(self, file: SourceFile, markers: Collection[str] = ()) -> None:
+    def __init__(self, file: SourceFile, markers: Collection[str] = (), meanings: Meanings | None = None) -> None:
         self.file = file
+        self.meanings = meanings
         self.path = file.path
         self.text = file.text
         self._markers = markers

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..project import Project
 from .facts import FileFacts
 from .includes import IncludeIndex
+from .meanings import Meanings
 
 _DEFINE = re.compile(rb"^[ \t]*#[ \t]*define[ \t]+(\w+)(?:\([^)\n]*\))?((?:[^\n\\]|\\\r?\n|\\.)*)", re.MULTILINE)
 
@@ -18,12 +19,15 @@ class ProjectIndex:
 
     Args:
         project: With its files.
+        meanings: Path -> what the names in that file mean; a file without goes by their spelling.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, meanings: Mapping[str, Meanings] | None = None) -> None:
         self.project = project
         self.markers = scope_macros(file.text for file in project.files)
-        self.facts = {file.path: FileFacts(file, self.markers) for file in project.files}
+        self.facts = {
+            file.path: FileFacts(file, self.markers, (meanings or {}).get(file.path)) for file in project.files
+        }
         self._includes = IncludeIndex(self.facts)
         self._reach: dict[str, frozenset[str]] = {}
         self._repeated: dict[str, frozenset[str]] = {}

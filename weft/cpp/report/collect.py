@@ -78,6 +78,7 @@ def collect(
             "histogram": totals.histogram,
             "compiles": {kind: dict(counts) for kind, counts in sorted(totals.compiles.items())},
             "left_out": dict(totals.left_out.most_common()),
+            "semantic": totals.semantic,
             "oversize": totals.oversize,
             "with_parse_errors": totals.with_parse_errors,
         },

@@ -43,6 +43,9 @@ def summary(report: dict[str, Any]) -> list[str]:
     lines += [f"  {kind}: {count:,} are context only" for kind, count in files["context"].items()]
     lines += [f"  redaction: {count:,} x {kind}" for kind, count in files["redacted"].items()]
     lines += [f"  documents: left out {count:,}, {reason}" for reason, count in documents["left_out"].items()]
+    for outcome, found in documents["semantic"].items():
+        examples = f", as {found['examples'][0]}" if found["examples"] else ""
+        lines.append(f"  names by libclang: {found['files']:,} files, {outcome}{examples}")
     lines.append(f"{documents['documents']:,} documents, {documents['tokens']:,} tokens ({about['tokenizer']})")
     for kind, counts in documents["by_kind"].items():
         verdicts = documents["compiles"][kind]

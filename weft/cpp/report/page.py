@@ -35,6 +35,7 @@ def page(report: dict[str, Any]) -> str:
         _counts("Redacted", files["redacted"]),
         _counts("Licences of the accepted files", files["licences"]),
         _counts("Left out while documents were made", documents["left_out"]),
+        _semantic(documents["semantic"]),
         "<h2>Documents</h2>",
         histogram(documents["histogram"], settings["max_tokens"]),
         _table(
@@ -78,6 +79,11 @@ def _verdicts(counts: dict[str, int]) -> list[int]:
 
 def _counts(title: str, counts: dict[str, int]) -> str:
     return f"<h2>{escape(title)}</h2>{_table(('', 'count'), counts.items())}" if counts else ""
+
+
+def _semantic(outcomes: dict[str, dict[str, Any]]) -> str:
+    rows = [(outcome, found["files"], ", ".join(found["examples"])) for outcome, found in outcomes.items()]
+    return f"<h2>Names by libclang</h2>{_table(('outcome', 'files', 'examples'), rows)}" if rows else ""
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:

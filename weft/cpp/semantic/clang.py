@@ -64,6 +64,16 @@ def library() -> Any:
 
 
 @functools.cache
+def version() -> str:
+    """libclang's own words about itself: another version may see other meanings."""
+    cindex = library()
+    asked = cindex.conf.lib.clang_getClangVersion
+    asked.restype, asked.errcheck = cindex._CXString, cindex._CXString.from_result
+    said: str = asked()
+    return said
+
+
+@functools.cache
 def _builtin_headers() -> tuple[str, ...]:
     """The compiler's own headers (stddef.h and the like), which libclang's wheel leaves out."""
     if shutil.which("g++") is None:

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..compiler import project_flags
+from ..index import Name
 from ..project import Project
-from .clang import Clang
-from .uses import Declared, references
+from .clang import library
+from .serve import Request, Unread
+from .uses import Declared
+from .worker import Limits, Worker
 
 _UNIT = re.compile(r"\.(c|cc|cpp|cxx|c\+\+|cu|cppm|ixx)$", re.IGNORECASE)
 _Graph = dict[str, tuple[str, ...]]
@@ -26,6 +29,9 @@ class Symbol:
     usr: str
     name: str
     """With its scopes."""
+
+    shown: str
+    """With its parameters, without its scopes."""
 
     kind: str
     """`function`, `type`, `variable`, `alias` or `enumerator`."""
@@ -46,10 +52,12 @@ class Use:
 
 @dataclass
 class FileIndex:
-    """Of one file; both lists are sorted by place."""
+    """Of one file; the lists are sorted by place."""
 
     symbols: list[Symbol] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
+    names: list[Name] = field(default_factory=list)
+    """Of every name whose meaning is known."""
 
     def used_in(self, start: int, end: int) -> list[str]:
         """USRs used within bytes [start, end), each once, in order of their first use."""
@@ -76,8 +84,8 @@ class SemanticIndex:
     callers: dict[str, tuple[str, ...]]
     """The other way round."""
 
-    unread: dict[str, str]
-    """Path -> why libclang gave nothing for it."""
+    unread: dict[str, Unread]
+    """Path -> why what is known of it is not the whole, if anything is."""
 
     def overloads(self, usr: str) -> list[str]:
         """USRs of the functions defined with the same qualified name, itself included, sorted."""
@@ -90,15 +98,21 @@ class SemanticIndex:
 
 
 def semantic_index(
-    project: Project, *, standard: str = "c++17", tell: Callable[[int, int], None] = lambda done, of: None
+    project: Project,
+    *,
+    standard: str = "c++17",
+    limits: Limits | None = None,
+    tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> SemanticIndex:
     """Reads every source file of the project, then the headers that none of them includes.
 
-    Offsets are in the project's texts (`SourceFile.text`), which libclang reads instead of the files on disk.
+    Offsets are in the project's texts (`SourceFile.text`), which libclang reads instead of the files on disk. A file
+    with an error in it is unread; so is one over which libclang crashes or exceeds the limits, in its own process.
 
     Args:
         project: With its root, where generated headers and the like are looked up.
         standard: Of C++.
+        limits: Of libclang for each file.
         tell: Is told how many files of how many are read.
 
     Raises:
@@ -109,31 +123,32 @@ def semantic_index(
         raise ValueError(
             f"project {project.name} has no folder, so its includes cannot be found; give it by --projects"
         )
+    library()
     flags = project_flags(project.root)
     texts = {file.path: file.text for file in project.files}
     changed = {path: text for path, text in texts.items() if _on_disk(project.root / path) != text}
     units = [path for path in texts if _UNIT.search(path)]
-    seen: set[str] = set()
     symbols: dict[str, set[Symbol]] = defaultdict(set)
     uses: dict[str, set[Use]] = defaultdict(set)
-    unread: dict[str, str] = {}
-    for number, path in enumerate([*units, *(path for path in texts if path not in units)], start=1):
-        if path not in seen:
-            clang = Clang(project.root, flags.of([path]), standard=standard)
-            try:
-                unit = clang.parse(path, changed)
-            except ValueError as error:
-                unread[path] = str(error)
-                continue
-            fresh = texts.keys() - seen
-            declared, used = references(unit, project.root, fresh.__contains__)
-            seen |= {path, *(one.path for one in declared)}
-            for one in declared:
-                symbols[one.path].add(_symbol(one))
-            for reference in used:
-                uses[reference.path].add(Use(reference.start, reference.usr, reference.is_call, reference.user))
-        tell(number, len(texts))
-    files = {path: FileIndex(sorted(symbols[path]), sorted(uses[path])) for path in sorted(texts)}
+    names: dict[str, set[Name]] = defaultdict(set)
+    unread: dict[str, Unread] = {}
+    with Worker(project.root, changed, texts, standard=standard, limits=limits or Limits()) as worker:
+        for number, path in enumerate([*units, *(path for path in texts if path not in units)], start=1):
+            if path in worker.fresh:
+                answer = worker.read(Request(path, flags.of([path])))
+                if isinstance(answer, Unread):
+                    unread[path] = answer
+                    continue
+                if answer.unread is not None:
+                    unread[path] = answer.unread
+                for one in answer.read.declared:
+                    symbols[one.path].add(_symbol(one))
+                for use in answer.read.used:
+                    uses[use.path].add(Use(use.start, use.usr, use.is_call, use.user))
+                for other, found in answer.read.names.items():
+                    names[other] |= found
+            tell(number, len(texts))
+    files = {path: FileIndex(sorted(symbols[path]), sorted(uses[path]), sorted(names[path])) for path in sorted(texts)}
     return SemanticIndex(files, _definitions(files), *_calls(files.values()), unread)
 
 
@@ -142,7 +157,7 @@ def _on_disk(path: Path) -> bytes | None:
 
 
 def _symbol(one: Declared) -> Symbol:
-    return Symbol(one.start, one.end, one.usr, one.name, one.kind, one.is_definition)
+    return Symbol(one.start, one.end, one.usr, one.name, one.shown, one.kind, one.is_definition)
 
 
 def _definitions(files: dict[str, FileIndex]) -> dict[str, tuple[str, Symbol]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..index import Name
 from .clang import library
 
 
@@ -16,6 +18,7 @@ class Declared(NamedTuple):
     Args:
         usr: libclang's name of the symbol, the same in every translation unit.
         name: With its scopes, as `leveldb::DB::Open`.
+        shown: With its parameters, as `Open(const Options &, const std::string &, DB **)`.
         kind: `function`, `type`, `variable`, `alias` or `enumerator`.
         path: Relative to the root.
         start: Byte where it begins.
@@ -25,6 +28,7 @@ class Declared(NamedTuple):
 
     usr: str
     name: str
+    shown: str
     kind: str
     path: str
     start: int
@@ -50,10 +54,24 @@ class Reference(NamedTuple):
     user: str
 
 
-def references(
-    unit: Any, root: Path, wanted: Callable[[str], bool] = lambda path: True
-) -> tuple[list[Declared], list[Reference]]:
-    """Declarations and uses in those files of the project that a unit reads, in the order of the source.
+class Read(NamedTuple):
+    """What a unit says of some files.
+
+    Args:
+        declared: Symbols of the project, in the order of the source.
+        used: Uses of them, likewise.
+        names: Path -> every name in that file whose meaning is known, be it a parameter or of another library. Names
+            that depend on a template's arguments, that stand in a macro's body or arguments or in a group that is
+            not compiled, and those of namespaces, are not among them.
+    """
+
+    declared: list[Declared]
+    used: list[Reference]
+    names: dict[str, set[Name]]
+
+
+def references(unit: Any, root: Path, wanted: Callable[[str], bool] = lambda path: True) -> Read:
+    """Declarations and uses in those files of the project that a unit reads.
 
     Args:
         unit: A translation unit of `Clang.parse`.
@@ -65,16 +83,17 @@ def references(
         path = reader.path_of(cursor)
         if path is not None and wanted(path):
             reader.read(cursor, path)
-    return reader.declared, list(reader.used.values())
+    return Read(reader.declared, list(reader.used.values()), dict(reader.names))
 
 
 class _Reader:
     def __init__(self, root: Path, wanted: Callable[[str], bool]) -> None:
-        self._root = f"{root}/"
+        self._root = root
         self._wanted = wanted
         self._kinds = _kinds()
         self.declared: list[Declared] = []
         self.used: dict[tuple[str, int, str], Reference] = {}
+        self.names: dict[str, set[Name]] = defaultdict(set)
         self._shown: dict[str, str | None] = {}
 
     def path_of(self, cursor: Any) -> str | None:
@@ -83,8 +102,7 @@ class _Reader:
         if file is None:
             return None
         if file.name not in self._shown:
-            name = _plain(file.name if file.name.startswith("/") else self._root + file.name)
-            self._shown[file.name] = name.removeprefix(self._root) if name.startswith(self._root) else None
+            self._shown[file.name] = below(file.name, self._root)
         return self._shown[file.name]
 
     def read(self, top: Any, path: str) -> None:
@@ -99,6 +117,8 @@ class _Reader:
                 if usr and cursor.spelling:
                     self._declare(cursor, usr, kind, path)
                     inside = usr if kind in ("function", "type") else user
+            elif kind is not None or cursor.kind in self._kinds.silent:
+                self._name(cursor, cursor, "", declares=True)
             elif cursor.kind in self._kinds.references:
                 self._use(cursor, path, user)
             within = local or (kind == "function" and cursor.is_definition())
@@ -107,13 +127,25 @@ class _Reader:
     def _declare(self, cursor: Any, usr: str, kind: str, path: str) -> None:
         extent = cursor.extent
         place = (extent.start.offset, extent.end.offset)
-        self.declared.append(Declared(usr, qualified(cursor), kind, path, *place, cursor.is_definition()))
+        shown = cursor.displayname
+        self.declared.append(Declared(usr, qualified(cursor), shown, kind, path, *place, cursor.is_definition()))
+        self._name(cursor, cursor, usr, declares=True)
+        template = self._kinds.template_of(cursor)
+        if template is not None:  # who uses the template may mean this specialisation
+            self._name(cursor, cursor, template.get_usr(), declares=True)
 
     def _use(self, cursor: Any, path: str, user: str) -> None:
         target = cursor.referenced
-        if target is None or target.kind not in self._kinds.declarations:
+        if target is None:
             return
-        if self.path_of(target) is None or _is_local(target, self._kinds) or _is_implicit(target, self._kinds):
+        if target.kind not in self._kinds.declarations:
+            if target.kind in self._kinds.silent:
+                self._name(cursor, target, "")
+            return
+        if self.path_of(target) is None or _is_local(target, self._kinds):
+            self._name(cursor, target, "")
+            return
+        if _is_implicit(target, self._kinds):
             return
         template = self._kinds.template_of(target)
         usr = (template or target).get_usr()
@@ -122,10 +154,20 @@ class _Reader:
             # A call and the name in it are two cursors at one place.
             use = Reference(usr, path, cursor.location.offset, is_call, user)
             self.used.setdefault((path, use.start, usr), use)
+            self._name(cursor, target, usr)
+
+    def _name(self, cursor: Any, target: Any, usr: str, *, declares: bool = False) -> None:
+        """Note the name of a symbol at the place of a cursor, which may be in a file that the read one includes."""
+        path = self.path_of(cursor)
+        if path is not None and (spelled := _spelled(target)):
+            self.names[path].add(Name(cursor.location.offset, spelled, usr, declares))
 
 
 class _Kinds(NamedTuple):
     declarations: dict[Any, str]
+    silent: frozenset[Any]
+    """Declares what only the code around it can see."""
+
     references: frozenset[Any]
     bodies: frozenset[Any]
     template_of: Callable[[Any], Any]
@@ -155,6 +197,14 @@ def _kinds() -> _Kinds:
         kind.TYPE_ALIAS_TEMPLATE_DECL: "alias",
         kind.ENUM_CONSTANT_DECL: "enumerator",
     }
+    silent = frozenset(
+        {
+            kind.PARM_DECL,
+            kind.TEMPLATE_TYPE_PARAMETER,
+            kind.TEMPLATE_NON_TYPE_PARAMETER,
+            kind.TEMPLATE_TEMPLATE_PARAMETER,
+        }
+    )
     references = frozenset(
         {
             kind.DECL_REF_EXPR,
@@ -168,7 +218,7 @@ def _kinds() -> _Kinds:
         }
     )
     bodies = frozenset(each for each, what in declarations.items() if what == "function")
-    return _Kinds(declarations, references, bodies, cindex.conf.lib.clang_getSpecializedCursorTemplate)
+    return _Kinds(declarations, silent, references, bodies, cindex.conf.lib.clang_getSpecializedCursorTemplate)
 
 
 def _is_local(cursor: Any, kinds: _Kinds) -> bool:
@@ -193,6 +243,21 @@ def qualified(cursor: Any) -> str:
             names.append(parent.spelling)
         parent = parent.semantic_parent
     return "::".join(reversed(names))
+
+
+def _spelled(cursor: Any) -> str:
+    """A name as sources write it: `Map` for the constructor that libclang calls `Map<K, V>`, `operator==` in one."""
+    name: str = cursor.spelling
+    if name.startswith("operator"):
+        return "".join(name.split())
+    return name.partition("<")[0]
+
+
+def below(name: str, root: Path) -> str | None:
+    """The path relative to a project's root of a file that libclang names, None outside the project."""
+    above = f"{root}/"
+    plain = _plain(name if name.startswith("/") else above + name)
+    return plain.removeprefix(above) if plain.startswith(above) else None
 
 
 def _plain(path: str) -> str:

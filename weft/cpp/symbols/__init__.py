@@ -2,7 +2,7 @@
 
 from .defines import defined_names
 from .standin import forward_declaration, stand_in
-from .uses import free_names, identifiers, member_names, pointed_names
+from .uses import free_names, identifiers, member_names, occurrences, pointed_names
 
 __all__ = [
     "defined_names",
@@ -10,6 +10,7 @@ __all__ = [
     "free_names",
     "identifiers",
     "member_names",
+    "occurrences",
     "pointed_names",
     "stand_in",
 ]

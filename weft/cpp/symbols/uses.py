@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 _SKIPPED = (
     rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?(?:\*/|\Z)"
@@ -26,6 +27,13 @@ _OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|[^\s\w(]+|(?:new|delete)
 def identifiers(text: bytes) -> set[bytes]:
     """All identifiers and keywords outside comments and constants, those in macro bodies too."""
     return _found(_NAMES, text)
+
+
+def occurrences(text: bytes) -> Iterator[tuple[bytes, int]]:
+    """Each identifier and where it stands, in order; outside comments and constants, those in macro bodies too."""
+    for found in _NAMES.finditer(text):
+        if found[1]:
+            yield found[1], found.start(1)
 
 
 def free_names(text: bytes, *, with_std: bool) -> set[bytes]:
