@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from weft.attention import AttentionCache, AttentionModule
-from weft.ops import available
+from weft.ops import Spec, available
+from weft.ops.backend import get
 
 from .layers import HIDDEN, KINDS, LAYERS, make, sets, through_cache, tokens
 
@@ -49,21 +50,23 @@ def test_no_gradient_reaches_the_future(name: str, backend: str) -> None:
     [[1] * T, [7, 1, 1, 1, 20, 15], [8, 4, 1, 32], [44, 1]],
     ids=["steps", "before_block", "on_block", "prompt_and_step"],
 )
-def test_chunks_through_a_cache_equal_the_whole_row(name: str, backend: str, chunks: list[int]) -> None:
+def test_chunks_through_a_cache_equal_the_whole_row(
+    name: str, backend: str, chunks: list[int], paging: dict[str, Any]
+) -> None:
     layer, x = make(name, backend=backend), tokens(2, T)
     with torch.no_grad():
         whole = layer(x)
-    out, cache = through_cache(layer, x, chunks)
+    out, cache = through_cache(layer, x, chunks, **paging)
     torch.testing.assert_close(out, whole, **CLOSE)
     assert cache.lengths.tolist() == [T, T]
 
 
 @every_case
-def test_rows_of_unequal_length(name: str, backend: str) -> None:
+def test_rows_of_unequal_length(name: str, backend: str, paging: dict[str, Any]) -> None:
     layer, x, lengths = make(name, backend=backend), tokens(4, T), [3, 17, 8, 0]
     with torch.no_grad():
         whole = layer(x)
-        cache = layer.new_cache(4, T)
+        cache = layer.new_cache(4, T, **paging)
         prompt = layer(x[:, :17], cache=cache, lengths=torch.tensor(lengths))
         for row, length in enumerate(lengths):
             torch.testing.assert_close(prompt[row, :length], whole[row, :length], **CLOSE)
@@ -83,10 +86,10 @@ def test_rows_of_unequal_length(name: str, backend: str) -> None:
 
 
 @every_layer
-def test_reordered_rows_continue_as_their_origin(name: str) -> None:
+def test_reordered_rows_continue_as_their_origin(name: str, paging: dict[str, Any]) -> None:
     layer, x = make(name), tokens(3, T)
     with torch.no_grad():
-        cache = layer.new_cache(3, T)
+        cache = layer.new_cache(3, T, **paging)
         layer(x[:, :21], cache=cache, lengths=[21, 14, 9])
         cache.reorder(torch.tensor([2, 0, 0, 1]))
         assert cache.lengths.tolist() == [9, 21, 21, 14]
@@ -101,10 +104,10 @@ def test_reordered_rows_continue_as_their_origin(name: str) -> None:
 
 @every_layer
 @pytest.mark.parametrize("to", [[30, 30], [27, 31], [0, 29]], ids=str)
-def test_truncated_rows_continue_with_other_tokens(name: str, to: list[int]) -> None:
+def test_truncated_rows_continue_with_other_tokens(name: str, to: list[int], paging: dict[str, Any]) -> None:
     layer, x, other = make(name), tokens(2, T), tokens(2, T, seed=5)
     with torch.no_grad():
-        cache = layer.new_cache(2, T, rollback=5)
+        cache = layer.new_cache(2, T, rollback=5, **paging)
         layer(x[:, :28], cache=cache)
         for t in range(28, 32):
             layer(x[:, t : t + 1], cache=cache)
@@ -190,15 +193,15 @@ def test_compiles_without_a_graph_break(name: str, packed: bool) -> None:
 
 
 @every_layer
-def test_reads_are_what_a_query_sees(name: str) -> None:
+def test_reads_are_what_a_query_sees(name: str, paging: dict[str, Any]) -> None:
     layer, x, counts = make(name), tokens(2, T), []
-    cache = layer.new_cache(2, T)
+    cache = layer.new_cache(2, T, **paging)
     with torch.no_grad():
         for t in range(T):
             layer(x[:, t : t + 1], cache=cache)
             counts.append(cache.reads)
             assert counts[-1] == {part: 2 * seen for part, seen in visible(layer, t).items()}, f"token {t}"
-        _, cache = through_cache(layer, x, [19, 26])
+        _, cache = through_cache(layer, x, [19, 26], **paging)
     total = {part: sum(count[part] for count in counts[19:]) for part in counts[0]}
     assert cache.reads == total, "a chunk reads what its tokens read one by one"
 
@@ -265,18 +268,18 @@ def test_bfloat16_stays_near_float32(name: str) -> None:
 
 
 @every_layer
-def test_a_cache_of_another_dtype(name: str) -> None:
+def test_a_cache_of_another_dtype(name: str, paging: dict[str, Any]) -> None:
     layer, x = make(name), tokens(1, T)
-    out, cache = through_cache(layer, x, [30] + [1] * 15, dtype=torch.float64)
+    out, cache = through_cache(layer, x, [30] + [1] * 15, dtype=torch.float64, **paging)
     assert cache.dtype == torch.float64
     assert out.dtype == torch.float32
     torch.testing.assert_close(out, layer(x), **CLOSE)
 
 
 @every_layer
-def test_obeys_the_protocols(name: str) -> None:
+def test_obeys_the_protocols(name: str, paging: dict[str, Any]) -> None:
     layer = make(name)
-    cache = layer.new_cache(2, 10)
+    cache = layer.new_cache(2, 10, **paging)
     assert isinstance(layer, AttentionModule)
     assert isinstance(cache, AttentionCache)
     assert cache.max_length == 10
@@ -324,13 +327,16 @@ def test_in_someone_elses_model(kind: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_chosen_blocks_are_the_same_by_chunks_and_steps(backend: str) -> None:
+def test_chosen_blocks_are_the_same_by_chunks_and_steps(backend: str, paging: dict[str, Any]) -> None:
+    in_pages = Spec("native_sparse_attention", "cpu", torch.float32, options=(("paged", bool(paging)),))
+    if reason := get("native_sparse_attention", backend).unsupported(in_pages):
+        pytest.skip(reason)
     layer, x = make("nsa-mean", backend=backend), tokens(2, T)
     with torch.no_grad(), layer.record() as statistics:
         layer(x)
         whole = sets(statistics.blocks)
         for chunks in ([1] * T, [7, 1, 8, 29]):
-            cache, first = layer.new_cache(2, T), 0
+            cache, first = layer.new_cache(2, T, **paging), 0
             for size in chunks:
                 layer(x[:, first : first + size], cache=cache)
                 assert sets(statistics.blocks) == [row[first : first + size] for row in whole]

@@ -15,9 +15,9 @@ from weft.ops.backend import AUTO
 class BackendChoice:
     """The backends of one op for one layer, one for each situation the layer meets.
 
-    A situation is device, dtype, training or not, packed or not, ring cache or not. That of the layer's parameters is
-    settled at once, so that an unsuitable backend fails where it was asked for; others (another device, autocast) when
-    they first come.
+    A situation is device, dtype, training or not, packed or not, ring cache or not, cache in pages or not. That of the
+    layer's parameters is settled at once, so that an unsuitable backend fails where it was asked for; others (another
+    device, autocast) when they first come.
 
     Args:
         spec: What the layer asks of the op wherever it is; the situation is filled in.
@@ -26,7 +26,7 @@ class BackendChoice:
 
     def __init__(self, spec: Spec, asked: str) -> None:
         self.spec, self.asked = spec, asked
-        self._names: dict[tuple[str, torch.dtype, bool, bool, bool], str] = {}
+        self._names: dict[tuple[str, torch.dtype, bool, bool, bool, bool], str] = {}
 
     def name(
         self,
@@ -36,13 +36,14 @@ class BackendChoice:
         requires_grad: bool = False,
         varlen: bool = False,
         ring: bool = False,
+        paged: bool = False,
     ) -> str:
         """Name of the backend for a situation.
 
         Raises:
             ValueError: if the backend that was asked for cannot run it, with its reason.
         """
-        situation = (device.type, dtype, requires_grad, varlen, ring)
+        situation = (device.type, dtype, requires_grad, varlen, ring, paged)
         if situation not in self._names:
             self._names[situation] = resolve(self._spec(*situation), self.asked).name
         return self._names[situation]
@@ -53,20 +54,23 @@ class BackendChoice:
         Raises:
             ValueError: if that backend cannot run it here, with its reason.
         """
-        situation = (device.type, dtype, requires_grad, varlen, False)
+        situation = (device.type, dtype, requires_grad, varlen, False, False)
         if self.asked == AUTO:
             self._names[situation] = resolve(self._spec(*situation), name).name
 
-    def name_for(self, q: Tensor, *, varlen: bool = False, ring: bool = False) -> str:
+    def name_for(self, q: Tensor, *, varlen: bool = False, ring: bool = False, paged: bool = False) -> str:
         """Name of the backend for queries ``q`` as they come."""
         requires_grad = torch.is_grad_enabled() and q.requires_grad
-        return self.name(q.device, q.dtype, requires_grad=requires_grad, varlen=varlen, ring=ring)
+        return self.name(q.device, q.dtype, requires_grad=requires_grad, varlen=varlen, ring=ring, paged=paged)
 
     def explain(self, device: torch.device, dtype: torch.dtype) -> list[Verdict]:
         """Every backend's verdict on whole rows in ``dtype`` on ``device``."""
-        return explain(self._spec(device.type, dtype, False, False, False), self.asked)
+        return explain(self._spec(device.type, dtype, False, False, False, False), self.asked)
 
-    def _spec(self, device: str, dtype: torch.dtype, requires_grad: bool, varlen: bool, ring: bool) -> Spec:
-        options = tuple((name, ring if name == "ring" else value) for name, value in self.spec.options)
+    def _spec(
+        self, device: str, dtype: torch.dtype, requires_grad: bool, varlen: bool, ring: bool, paged: bool
+    ) -> Spec:
+        keys = {"ring": ring, "paged": paged}
+        options = tuple((name, keys.get(name, value)) for name, value in self.spec.options)
         situation: dict[str, Any] = {"device": device, "dtype": dtype, "requires_grad": requires_grad, "varlen": varlen}
         return dataclasses.replace(self.spec, **situation, options=options)

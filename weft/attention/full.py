@@ -88,6 +88,12 @@ class FullAttention(HeadsLayer):
         device: torch.device | str | None = None,
         *,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> FullCache:
-        """An empty cache of all keys and values, by default in the parameters' dtype and on their device."""
-        return FullCache(batch_size, max_length, self._cache_layout(dtype, device), rollback=rollback)
+        """An empty cache of all keys and values, by default in the parameters' dtype and on their device.
+
+        In pages (``page_size``) each forward first copies the keys and values that it sees into order.
+        """
+        layout = self._cache_layout(dtype, device)
+        return FullCache(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)

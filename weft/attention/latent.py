@@ -171,8 +171,13 @@ class LatentAttention(AttentionLayer):
         device: torch.device | str | None = None,
         *,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> LatentCache:
-        """An empty cache of latents and rotary keys, by default in the parameters' dtype and on their device."""
+        """An empty cache of latents and rotary keys, by default in the parameters' dtype and on their device.
+
+        In pages (``page_size``) each forward first copies the entries that it sees into order.
+        """
         key_dim = self.latent_dim + self.rope_dim
         layout = self._layout(dtype, device, num_groups=1, head_dim=key_dim, v_head_dim=self.latent_dim)
-        return LatentCache(batch_size, max_length, layout, rollback=rollback)
+        return LatentCache(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)

@@ -92,7 +92,7 @@ class NativeSparseAttention(HeadsLayer):
             "num_selected": num_selected,
             "window": window,
         }
-        options = {**self.sizes, "ring": False}
+        options = {**self.sizes, "ring": False, "paged": False}
         branches = 1 if shared_kv else len(BRANCHES)
         super().__init__(hidden_size, config, op="native_sparse_attention", options=options, branches=branches)
         block = {"block": compress_block, "stride": compress_stride}
@@ -133,11 +133,12 @@ class NativeSparseAttention(HeadsLayer):
             parts = Branches(k_cmp, v_cmp, k[1], v[1], k[2], v[2])
             out, _ = self._attend(q, parts, gates, cu_seqlens=cu_seqlens)
             return self._output(out)
-        parts, key_positions = cache.extend(step, k, v, self.k_compressor, self.v_compressor)
+        parts, key_positions, page_table = cache.extend(step, k, v, self.k_compressor, self.v_compressor)
         where: dict[str, Any] = {
             "query_offset": step.query_offset,
             "kv_lengths": step.kv_lengths,
             "window_positions": key_positions,
+            "page_table": page_table,
         }
         out, blocks = self._attend(q.to(cache.dtype), parts, gates, **where)
 
@@ -175,11 +176,21 @@ class NativeSparseAttention(HeadsLayer):
         device: torch.device | str | None = None,
         *,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> NativeSparseCache:
         """An empty cache of the three branches, by default in the parameters' dtype and on their device.
 
-        A row longer than the window can be truncated by ``rollback`` tokens; each costs one slot more in two rings.
+        A row longer than the window can be truncated by ``rollback`` tokens; each costs one slot more in two rings. In
+        pages (``page_size``, a multiple of ``select_block``) a single token is attended where its keys lie; a chunk of
+        several first copies the tokens and entries that it sees into order.
         """
+        select_block = self.sizes["select_block"]
+        if page_size is not None and page_size % select_block:
+            raise ValueError(
+                f"new_cache: page_size={page_size} must be a multiple of select_block={select_block}, so that a block "
+                f"lies in one page: take {max(round(page_size / select_block), 1) * select_block}"
+            )
         return NativeSparseCache(
             batch_size,
             max_length,
@@ -188,6 +199,8 @@ class NativeSparseAttention(HeadsLayer):
             compress_stride=self.sizes["compress_stride"],
             window=self.sizes["window"],
             rollback=rollback,
+            page_size=page_size,
+            num_pages=num_pages,
         )
 
     def _by_branch(self, x: Tensor) -> Sequence[Tensor]:
@@ -206,9 +219,13 @@ class NativeSparseAttention(HeadsLayer):
 
     def _attend(self, q: Tensor, parts: Branches, gates: Tensor, **where: Any) -> tuple[Tensor, Tensor]:
         """The op and what the statistics want of it: out (B, T, H, Dv), blocks (B, T, G, n)."""
-        varlen, ring = where.get("cu_seqlens") is not None, where.get("window_positions") is not None
+        situation = {
+            "varlen": where.get("cu_seqlens") is not None,
+            "ring": where.get("window_positions") is not None,
+            "paged": where.get("page_table") is not None,
+        }
         settings: dict[str, Any] = {**self.sizes, **where, "scale": self.scale, "return_blocks": True}
-        backend = self.choice.name_for(q, varlen=varlen, ring=ring)
+        backend = self.choice.name_for(q, **situation)
         out, blocks = native_sparse_attention(q, *parts, gates, **settings, backend=backend)
         if self._statistics is not None:
             self._statistics.add(q, parts.k_cmp, gates, blocks, **where)

@@ -74,10 +74,21 @@ class AttentionModule(Protocol):
         device: torch.device | str | None = None,
         *,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> AttentionCache:
         """An empty cache for ``batch_size`` rows of up to ``max_length`` tokens, by default like the parameters.
 
-        ``rollback`` is the number of tokens by which any row can be truncated later (rings keep so many more).
+        Args:
+            batch_size: B.
+            max_length: Tokens that fit in a row.
+            dtype: Of what is kept; attention over it is computed in it.
+            device: Where.
+            rollback: Tokens by which any row can be truncated later (rings keep so many more).
+            page_size: Tokens in a page. What grows with the tokens is then kept in pages that a row takes as it grows,
+                that rows share after ``reorder``, and gives back when it is truncated. A multiple of ``select_block``
+                where there is one. None: room for ``max_length`` tokens of every row from the start.
+            num_pages: Pages that there are, and no more; None: memory grows with the tokens.
         """
 
     def explain(self) -> list[Verdict]:

@@ -114,10 +114,21 @@ class SlidingWindowAttention(HeadsLayer):
         device: torch.device | str | None = None,
         *,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> SlidingCache:
         """An empty ring cache, by default in the parameters' dtype and on their device.
 
-        A row longer than the window can be truncated by ``rollback`` tokens; each costs one slot more.
+        A row longer than the window can be truncated by ``rollback`` tokens; each costs one slot more. A ring is
+        bounded already: ``page_size`` and ``num_pages`` are taken, as by every kind, and change nothing here.
         """
-        layout = self._cache_layout(dtype, device)
-        return SlidingCache(batch_size, max_length, layout, window=self.window, sinks=self.sinks, rollback=rollback)
+        return SlidingCache(
+            batch_size,
+            max_length,
+            self._cache_layout(dtype, device),
+            window=self.window,
+            sinks=self.sinks,
+            rollback=rollback,
+            page_size=page_size,
+            num_pages=num_pages,
+        )

@@ -15,6 +15,7 @@ from weft.attention.config import BRANCHES
 from weft.ops import compressed_attention
 from weft.ops.block_selection.reference import block_importance
 from weft.ops.geometry import compressed_bounds, locate_queries
+from weft.ops.native_sparse_attention.pages import empty_slots, gather_pages
 
 COLLAPSED = 0.02
 """A branch whose mean gate lies below this hardly reaches the output, and hardly learns."""
@@ -71,7 +72,10 @@ class Statistics:
     @torch.compiler.disable
     @torch.no_grad()
     def add(self, q: Tensor, k_cmp: Tensor, gates: Tensor, blocks: Tensor, **where: Any) -> None:
-        """One forward: q (B, T, H, Dk), k_cmp (B, C, G, Dk), gates (B, T, H, 3), blocks (B, T, G, n), its placement."""
+        """One forward: q (B, T, H, Dk), k_cmp (B, C, G, Dk), gates (B, T, H, 3), blocks (B, T, G, n), its placement.
+
+        With ``page_table`` in the placement k_cmp is a pool of pages.
+        """
         wide = gates.detach().double().flatten(0, 1)  # (B * T, H, 3)
         sums = torch.stack([wide.sum(0), (wide**2).sum(0)])
         self._sum = sums if self._sum is None else self._sum + sums
@@ -79,6 +83,10 @@ class Statistics:
         self.blocks = blocks
         if self._wants_importance:
             where.pop("window_positions", None)
+            page_table = where.pop("page_table", None)
+            if page_table is not None:
+                first = empty_slots(self._sizes["compress_block"], self._sizes["compress_stride"])
+                k_cmp = gather_pages(k_cmp, page_table, first=first)
             self.importance = self._importance(q, k_cmp, **where)
 
     def _moments(self) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weft.attention.cache.rows import DenseRows, PagedRows
 from weft.attention.cache.step import Step
 
 Counts = dict[str, int | Tensor]
@@ -44,24 +45,43 @@ class Layout:
 class LayerCache:
     """The past of one layer for a batch of rows. Made by the layer's ``new_cache``, advanced by its ``forward``.
 
-    A subclass lists its tensors in :meth:`buffers`. Row lengths are kept as Python integers beside the tensor
-    ``lengths``: a step waits for the device only where lengths come from it.
+    A subclass keeps what grows with the tokens in ``rows``, in pages or not, and what does not in rings. Row lengths
+    are kept as Python integers beside the tensor ``lengths``: a step waits for the device only where lengths come from
+    it.
 
     Args:
         batch_size: B, rows.
         max_length: Tokens that fit in a row.
         layout: Of keys and values.
         rollback: Tokens by which any row can be truncated. Where all tokens are kept it makes no difference.
+        page_size: Tokens in a page of ``rows``; None: every row has room for ``max_length`` tokens from the start.
+        num_pages: Pages that there are; None: as many as the rows need.
     """
 
-    def __init__(self, batch_size: int, max_length: int, layout: Layout, *, rollback: int = 0) -> None:
+    rows: DenseRows | PagedRows | None = None
+    """What grows with the tokens; None where nothing does."""
+
+    def __init__(
+        self,
+        batch_size: int,
+        max_length: int,
+        layout: Layout,
+        *,
+        rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
+    ) -> None:
         for name, value, least in (
             ("batch_size", batch_size, 1),
             ("max_length", max_length, 1),
             ("rollback", rollback, 0),
+            ("page_size", page_size, 1),
+            ("num_pages", num_pages, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise ValueError(f"new_cache: {name}={value} must be at least {least}")
+        if num_pages is not None and page_size is None:
+            raise ValueError(f"new_cache: num_pages={num_pages} needs page_size, the tokens in a page")
         self.max_length = max_length
         self.layout = layout
         self.rollback = rollback
@@ -96,14 +116,15 @@ class LayerCache:
         return integers
 
     def buffers(self) -> dict[str, Tensor]:
-        """The cache's tensors by name, each with one row per sequence first."""
-        raise NotImplementedError
+        """The cache's tensors by name; one row per sequence comes first, or one page in pools of pages."""
+        return {} if self.rows is None else self.rows.tensors()
 
     def begin(self, width: int, lengths: Tensor | Sequence[int] | None = None) -> Step:
         """Plan a forward of ``width`` new tokens, of which ``lengths`` (B,) are real in each row; None = all.
 
         Raises:
-            ValueError: if a row would outgrow ``max_length``, or the lengths do not fit. The cache is unchanged.
+            ValueError: if a row would outgrow ``max_length``, the pages do not suffice, or the lengths do not fit. The
+                cache is unchanged.
         """
         counts = (width,) * self.batch_size if lengths is None else self._row_integers("lengths", lengths)
         for row, count in enumerate(counts):
@@ -117,7 +138,10 @@ class LayerCache:
                     f"max_length={self.max_length}: make it with new_cache(..., max_length="
                     f"{self._lengths[row] + count}) or more, or stop earlier"
                 )
-        return Step(self._lengths, counts, width, self.lengths.device)
+        step = Step(self._lengths, counts, width, self.lengths.device)
+        if self.rows is not None:
+            self.rows.require_room(step)
+        return step
 
     def commit(self, step: Step, reads: Callable[[], Counts]) -> None:
         """The step's tokens are stored and attended: advance the lengths. A single token's reads are counted later."""
@@ -136,6 +160,8 @@ class LayerCache:
             if not 0 <= length <= now:
                 raise ValueError(f"truncate: row {row} has {now} tokens and cannot have {length}: give 0..{now}")
             self._check_truncate(row, now, length)
+        if self.rows is not None:
+            self.rows.truncate(wanted)
         self._truncate(wanted)
         self._lengths = wanted
         self.lengths = torch.tensor(wanted, dtype=torch.int64, device=self.lengths.device)
@@ -151,6 +177,8 @@ class LayerCache:
         if not rows or any(not 0 <= row < self.batch_size for row in rows):
             raise ValueError(f"reorder: index={list(rows)} must name rows 0..{self.batch_size - 1}, at least one")
         order = torch.tensor(rows, dtype=torch.int64, device=self.lengths.device)
+        if self.rows is not None:
+            self.rows.reorder(rows, order, max(self._lengths))
         self._reorder(rows, order)
         self._lengths = tuple(self._lengths[row] for row in rows)
         self.lengths = self.lengths[order]
@@ -160,24 +188,13 @@ class LayerCache:
         """Raise if the row cannot continue at ``length``."""
 
     def _truncate(self, lengths: tuple[int, ...]) -> None:
-        """Adjust what depends on the lengths, which are still the old ones."""
+        """Adjust what depends on the lengths, which are still the old ones, beside ``rows``."""
 
     def _reorder(self, rows: tuple[int, ...], order: Tensor) -> None:
-        """Take rows ``order`` of every tensor."""
-        raise NotImplementedError
+        """Take rows ``order`` of every tensor beside ``rows``."""
 
     def _row_integers(self, name: str, values: Tensor | Sequence[int]) -> tuple[int, ...]:
         integers = tuple(values.tolist()) if isinstance(values, Tensor) else tuple(values)
         if len(integers) != self.batch_size:
             raise ValueError(f"{name} has {len(integers)} entries, expected one for each of {self.batch_size} rows")
         return integers
-
-
-def take_rows(buffer: Tensor, order: Tensor, slots: int) -> Tensor:
-    """Rows ``order`` of buffer (B, G, N, D), with the first ``slots`` slots filled and the rest zero.
-
-    Only what is filled is copied: a long cache that is nearly empty reorders quickly.
-    """
-    taken = buffer.new_zeros(len(order), *buffer.shape[1:])
-    taken[:, :, :slots] = buffer[:, :, :slots].index_select(0, order)
-    return taken

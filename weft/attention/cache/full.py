@@ -4,30 +4,40 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from weft.attention.cache.base import LayerCache, Layout, take_rows
-from weft.attention.cache.step import Placement, Step, token_view
+from weft.attention.cache.base import LayerCache, Layout
+from weft.attention.cache.rows import DenseRows, PagedRows, Part, make_rows
+from weft.attention.cache.step import Step
 
 
 class FullCache(LayerCache):
     """Keys and values of all tokens; the arguments are ``LayerCache``'s."""
 
-    def __init__(self, batch_size: int, max_length: int, layout: Layout, *, rollback: int = 0) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback)
-        self.k, self.v = layout.keys(batch_size, max_length), layout.values(batch_size, max_length)
+    rows: DenseRows | PagedRows
 
-    def buffers(self) -> dict[str, Tensor]:
-        return {"k": self.k, "v": self.v}
+    def __init__(
+        self,
+        batch_size: int,
+        max_length: int,
+        layout: Layout,
+        *,
+        rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
+    ) -> None:
+        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        parts = {"k": Part(layout.keys), "v": Part(layout.values)}
+        self.rows = make_rows(batch_size, max_length, parts, page_size, num_pages)
 
     def extend(self, step: Step, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new k (B, T, G, Dk) and v (B, T, G, Dv); views of all tokens, (B, S, G, Dk) and (B, S, G, Dv)."""
-        placement = Placement.append(step.starts, step.counts, step.width, step.device)
-        placement.write(self.k, k)
-        placement.write(self.v, v)
-        return token_view(self.k, step.longest), token_view(self.v, step.longest)
+        """Store new k (B, T, G, Dk) and v (B, T, G, Dv); all tokens in order, (B, S, G, Dk) and (B, S, G, Dv).
 
-    def _reorder(self, rows: tuple[int, ...], order: Tensor) -> None:
-        used = max(self._lengths)
-        self.k, self.v = take_rows(self.k, order, used), take_rows(self.v, order, used)
+        Those are views; of a cache in pages they are copies.
+        """
+        self.rows.reserve(step)
+        placement = self.rows.place("k", step.starts, step.counts, step.width)
+        placement.write(self.rows["k"], k)
+        placement.write(self.rows["v"], v)
+        return self.rows.view("k", step.longest), self.rows.view("v", step.longest)
 
 
 class LatentCache(LayerCache):
@@ -37,20 +47,29 @@ class LatentCache(LayerCache):
     is not stored a second time. The other arguments are ``LayerCache``'s.
     """
 
-    def __init__(self, batch_size: int, max_length: int, layout: Layout, *, rollback: int = 0) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback)
-        self.entries = layout.keys(batch_size, max_length)
+    rows: DenseRows | PagedRows
 
-    def buffers(self) -> dict[str, Tensor]:
-        return {"entries": self.entries}
+    def __init__(
+        self,
+        batch_size: int,
+        max_length: int,
+        layout: Layout,
+        *,
+        rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
+    ) -> None:
+        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        self.rows = make_rows(batch_size, max_length, {"entries": Part(layout.keys)}, page_size, num_pages)
 
     def extend(self, step: Step, latent: Tensor, k_rope: Tensor) -> Tensor:
-        """Store new latent (B, T, 1, r) and k_rope (B, T, 1, p); a view of all tokens, (B, S, 1, r + p)."""
-        placement = Placement.append(step.starts, step.counts, step.width, step.device)
-        latent_dim = self.layout.v_head_dim
-        placement.write(self.entries[..., :latent_dim], latent)
-        placement.write(self.entries[..., latent_dim:], k_rope)
-        return token_view(self.entries, step.longest)
+        """Store new latent (B, T, 1, r) and k_rope (B, T, 1, p); all tokens in order, (B, S, 1, r + p).
 
-    def _reorder(self, rows: tuple[int, ...], order: Tensor) -> None:
-        self.entries = take_rows(self.entries, order, max(self._lengths))
+        That is a view; of a cache in pages it is a copy.
+        """
+        self.rows.reserve(step)
+        placement = self.rows.place("entries", step.starts, step.counts, step.width)
+        entries, latent_dim = self.rows["entries"], self.layout.v_head_dim
+        placement.write(entries[..., :latent_dim], latent)
+        placement.write(entries[..., latent_dim:], k_rope)
+        return self.rows.view("entries", step.longest)

@@ -1,7 +1,8 @@
 """The cache of native sparse attention: one part for each branch.
 
 Selected: all tokens. Sliding: a ring of the window. Compressed: one entry each d tokens once l are seen, and the raw
-keys and values of the last tokens, from which the next entry is made.
+keys and values of the last tokens, from which the next entry is made. Tokens and entries may lie in pages, under one
+table; the rings are bounded and never do.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weft.attention.cache.base import LayerCache, Layout, take_rows
+from weft.attention.cache.base import LayerCache, Layout
 from weft.attention.cache.ring import Ring
+from weft.attention.cache.rows import DenseRows, PagedRows, Part, Rate, make_rows
 from weft.attention.cache.sliding import require_window
-from weft.attention.cache.step import Placement, Step, token_view
+from weft.attention.cache.step import Step
 from weft.ops import num_compressed_blocks
 
 Compress = Callable[[Tensor], Tensor]
@@ -23,7 +25,10 @@ Compress = Callable[[Tensor], Tensor]
 
 
 class Branches(NamedTuple):
-    """Keys and values of the three branches, (B, n, G, Dk) and (B, n, G, Dv), as the op takes them."""
+    """Keys and values of the three branches, (B, n, G, Dk) and (B, n, G, Dv), as the op takes them.
+
+    Beside a page table the first four are pools (P, slots of a page, G, Dk or Dv).
+    """
 
     k_cmp: Tensor
     v_cmp: Tensor
@@ -44,7 +49,11 @@ class NativeSparseCache(LayerCache):
         compress_stride: d.
         window: Tokens of the sliding branch, the query itself included.
         rollback: Tokens by which a long row can be truncated.
+        page_size: Tokens in a page, a multiple of the layer's selection block; None: no pages.
+        num_pages: Pages that there are; None: as many as the rows need.
     """
+
+    rows: DenseRows | PagedRows
 
     def __init__(
         self,
@@ -56,24 +65,30 @@ class NativeSparseCache(LayerCache):
         compress_stride: int,
         window: int,
         rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback)
+        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
         self.block, self.stride = compress_block, compress_stride
-        entries = num_compressed_blocks(max_length, compress_block, compress_stride)
-        self.k_cmp, self.v_cmp = layout.keys(batch_size, entries), layout.values(batch_size, entries)
-        self.k_sel, self.v_sel = layout.keys(batch_size, max_length), layout.values(batch_size, max_length)
+        entries = Rate(compress_stride, compress_block)
+        parts = {
+            "k_cmp": Part(layout.keys, entries),
+            "v_cmp": Part(layout.values, entries),
+            "k_sel": Part(layout.keys),
+            "v_sel": Part(layout.values),
+        }
+        self.rows = make_rows(batch_size, max_length, parts, page_size, num_pages)
         self.window = Ring(batch_size, max_length, layout, window=window, rollback=rollback)
         self.tail = Ring(batch_size, max_length, layout, window=compress_block, rollback=rollback)
         self._entries = [0] * batch_size
 
     def buffers(self) -> dict[str, Tensor]:
-        parts = {"k_cmp": self.k_cmp, "v_cmp": self.v_cmp, "k_sel": self.k_sel, "v_sel": self.v_sel}
-        parts |= {f"window.{name}": tensor for name, tensor in self.window.buffers().items()}
+        parts = self.rows.tensors() | {f"window.{name}": tensor for name, tensor in self.window.buffers().items()}
         return parts | {f"tail.{name}": tensor for name, tensor in self.tail.buffers().items()}
 
     def extend(
         self, step: Step, k: Sequence[Tensor], v: Sequence[Tensor], compress_k: Compress, compress_v: Compress
-    ) -> tuple[Branches, Tensor | None]:
+    ) -> tuple[Branches, Tensor | None, Tensor | None]:
         """Store the new tokens of every branch.
 
         Args:
@@ -84,17 +99,22 @@ class NativeSparseCache(LayerCache):
             compress_v: Makes entries of raw values.
 
         Returns:
-            What the queries may see, and the positions of the window's keys, as :meth:`Ring.extend` gives them.
+            What the queries may see, the positions of the window's keys, as :meth:`Ring.extend` gives them, and the
+            page table. A single token is attended in the pages themselves; for more, what was kept is copied into
+            order, and there is no table.
         """
-        placement = Placement.append(step.starts, step.counts, step.width, step.device)
-        placement.write(self.k_sel, k[1])
-        placement.write(self.v_sel, v[1])
+        self.rows.reserve(step)
+        placement = self.rows.place("k_sel", step.starts, step.counts, step.width)
+        placement.write(self.rows["k_sel"], k[1])
+        placement.write(self.rows["v_sel"], v[1])
         self._compress(step, k[0], v[0], compress_k, compress_v)
         k_win, v_win, positions = self.window.extend(step, k[2], v[2])
-        entries = max(self._entries)
-        k_cmp, v_cmp = token_view(self.k_cmp, entries), token_view(self.v_cmp, entries)
-        k_sel, v_sel = token_view(self.k_sel, step.longest), token_view(self.v_sel, step.longest)
-        return Branches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win), positions
+        if isinstance(self.rows, PagedRows) and step.width == 1:
+            k_cmp, v_cmp, k_sel, v_sel = map(self.rows.pool, ("k_cmp", "v_cmp", "k_sel", "v_sel"))
+            return Branches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win), positions, self.rows.page_table
+        k_cmp, v_cmp = (self.rows.view(name, max(self._entries)) for name in ("k_cmp", "v_cmp"))
+        k_sel, v_sel = (self.rows.view(name, step.longest) for name in ("k_sel", "v_sel"))
+        return Branches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win), positions, None
 
     def entry_positions(self) -> Tensor:
         """(B, E) position of the last token behind each stored entry, -1 where a row has fewer."""
@@ -119,9 +139,9 @@ class NativeSparseCache(LayerCache):
             first = k_raw.shape[1] - step.width  # column of a row's first new token
             columns = [first + entry * self.stride - start for entry, start in zip(have, step.starts, strict=True)]
             span = (max(new) - 1) * self.stride + self.block
-            placement = Placement.append(have, new, max(new), step.device)
-            placement.write(self.k_cmp, compress_k(_cut(k_raw, columns, span)))
-            placement.write(self.v_cmp, compress_v(_cut(v_raw, columns, span)))
+            placement = self.rows.place("k_cmp", have, new, max(new))
+            placement.write(self.rows["k_cmp"], compress_k(_cut(k_raw, columns, span)))
+            placement.write(self.rows["v_cmp"], compress_v(_cut(v_raw, columns, span)))
         self.tail.write(step, k, v)
         self._entries = want
 
@@ -135,9 +155,6 @@ class NativeSparseCache(LayerCache):
         self._entries = [num_compressed_blocks(length, self.block, self.stride) for length in lengths]
 
     def _reorder(self, rows: tuple[int, ...], order: Tensor) -> None:
-        used, entries = max(self._lengths), max(self._entries)
-        self.k_sel, self.v_sel = take_rows(self.k_sel, order, used), take_rows(self.v_sel, order, used)
-        self.k_cmp, self.v_cmp = take_rows(self.k_cmp, order, entries), take_rows(self.v_cmp, order, entries)
         self.window.reorder(rows, order)
         self.tail.reorder(rows, order)
         self._entries = [self._entries[row] for row in rows]

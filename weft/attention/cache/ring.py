@@ -10,8 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.attention.cache.base import Layout, take_rows
-from weft.attention.cache.step import Placement, Step, token_view
+from weft.attention.cache.base import Layout
+from weft.attention.cache.step import Placement, Step, take_rows, token_view
 
 
 class Ring:

@@ -19,12 +19,23 @@ class SlidingCache(LayerCache):
         window: Tokens a query sees, itself included.
         sinks: First tokens that stay visible.
         rollback: Tokens by which a row longer than the window can be truncated.
+        page_size: Taken so that all kinds are made alike; a ring is bounded, and there is nothing to page.
+        num_pages: The same.
     """
 
     def __init__(
-        self, batch_size: int, max_length: int, layout: Layout, *, window: int, sinks: int, rollback: int = 0
+        self,
+        batch_size: int,
+        max_length: int,
+        layout: Layout,
+        *,
+        window: int,
+        sinks: int,
+        rollback: int = 0,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback)
+        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
         self.ring = Ring(batch_size, max_length, layout, window=window, sinks=sinks, rollback=rollback)
 
     def buffers(self) -> dict[str, Tensor]:

@@ -67,15 +67,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where new entries go in a buffer (B, G, slots, D): a slice, or an index for each entry.
+    """Where new entries go in a buffer (B, G, slots, D) or in pages (P, G, slots, D): a slice, or an index for each.
 
     Args:
         slot: First slot of the slice, the same in every row; None if ``index`` says where.
         index: Row, column (in the new entries) and slot of each entry that is kept, (n,) int64 each.
+        pages: (n,) int64, the page in which each entry's slot lies; None: that of its row in a buffer by rows.
     """
 
     slot: int | None
     index: tuple[Tensor, Tensor, Tensor] | None = None
+    pages: Tensor | None = None
 
     @classmethod
     def at(cls, slots: Tensor, device: torch.device) -> Placement:
@@ -93,16 +95,39 @@ class Placement:
         slots = torch.tensor(starts)[:, None] + column
         return cls.at(slots.where(column < torch.tensor(counts)[:, None], -1), device)
 
+    @classmethod
+    def in_pages(cls, slots: Tensor, table: Tensor, size: int, device: torch.device) -> Placement:
+        """By slots (B, T) counted along each row's pages of ``size`` slots, -1 where the entry is dropped.
+
+        ``table`` (B, W) int32 lists the pages; both are on the host.
+        """
+        rows, columns = (slots >= 0).nonzero(as_tuple=True)
+        along = slots[rows, columns]
+        pages = table[rows, along // size].long().to(device)
+        return cls(None, (rows.to(device), columns.to(device), (along % size).to(device)), pages)
+
     def write(self, buffer: Tensor, new: Tensor) -> None:
-        """Put new (B, T, G, D) into buffer (B, G, slots, D), in the buffer's dtype. No gradient flows through it."""
+        """Put new (B, T, G, D) into the buffer, in the buffer's dtype. No gradient flows through it."""
         new = new.detach()
         if self.slot is not None:
             buffer[:, :, self.slot : self.slot + new.shape[1]].copy_(new.transpose(1, 2))
         elif self.index is not None:
             rows, columns, slots = self.index
-            buffer.transpose(1, 2)[rows, slots] = new[rows, columns].to(buffer.dtype)
+            buffer.transpose(1, 2)[rows if self.pages is None else self.pages, slots] = new[rows, columns].to(
+                buffer.dtype
+            )
 
 
 def token_view(buffer: Tensor, slots: int) -> Tensor:
     """The first ``slots`` of a buffer (B, G, slots, D), as (B, slots, G, D); no copy."""
     return buffer[:, :, :slots].transpose(1, 2)
+
+
+def take_rows(buffer: Tensor, order: Tensor, slots: int) -> Tensor:
+    """Rows ``order`` of buffer (B, G, N, D), with the first ``slots`` slots filled and the rest zero.
+
+    Only what is filled is copied: a long cache that is nearly empty reorders quickly.
+    """
+    taken = buffer.new_zeros(len(order), *buffer.shape[1:])
+    taken[:, :, :slots] = buffer[:, :, :slots].index_select(0, order)
+    return taken

@@ -1,0 +1,198 @@
+"""Keys, values or entries of all tokens of each row: in one stretch of memory a row, or in pages.
+
+Both kinds do the same: `reserve` room for a step, `place` new entries, give what was kept in order (`view`), `truncate`
+and `reorder`. Tensors that advance together share one bookkeeping.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from weft.attention.cache.pages import PageTable
+from weft.attention.cache.step import Placement, Step, take_rows, token_view
+from weft.ops import num_compressed_blocks
+
+
+class Rate(NamedTuple):
+    """How entries follow from tokens: entry i is there once token i * stride + block - 1 is.
+
+    Args:
+        stride: d, tokens from one entry to the next; 1 for the tokens themselves.
+        block: l, tokens behind an entry, a multiple of ``stride``.
+    """
+
+    stride: int = 1
+    block: int = 1
+
+    @property
+    def lead(self) -> int:
+        """Slots before a row's first entry, where an entry lies in the page of its last token."""
+        return self.block // self.stride - 1
+
+
+TOKENS = Rate()
+"""An entry is a token."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the tensors that are kept.
+
+    Args:
+        new: Makes zeros (rows or pages, G, slots, D) of a number of rows or pages and of slots.
+        rate: How its entries follow from tokens.
+    """
+
+    new: Callable[[int, int], Tensor]
+    rate: Rate = TOKENS
+
+
+class DenseRows:
+    """One stretch of memory for each row, of the greatest length at once: buffers (B, G, slots, D).
+
+    Args:
+        batch_size: B, rows.
+        max_length: Tokens that fit in a row.
+        parts: What is kept, by name.
+    """
+
+    def __init__(self, batch_size: int, max_length: int, parts: Mapping[str, Part]) -> None:
+        self.parts = parts
+        self.buffers = {
+            name: part.new(batch_size, num_compressed_blocks(max_length, part.rate.block, part.rate.stride))
+            for name, part in parts.items()
+        }
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The buffer (B, G, slots, D) that placements write to."""
+        return self.buffers[name]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        return dict(self.buffers)
+
+    def require_room(self, step: Step) -> None:
+        """Every row has room up to its greatest length."""
+
+    def reserve(self, step: Step) -> None:
+        """Nothing to do: the room is there."""
+
+    def place(self, name: str, starts: Sequence[int], counts: Sequence[int], width: int) -> Placement:
+        """Where the first ``counts`` of each row's ``width`` new entries go, from entry ``starts`` on."""
+        return Placement.append(starts, counts, width, self.buffers[name].device)
+
+    def view(self, name: str, count: int) -> Tensor:
+        """(B, count, G, D): the first entries of all rows; no copy."""
+        return token_view(self.buffers[name], count)
+
+    def truncate(self, lengths: Sequence[int]) -> None:
+        """Nothing to do: what lies behind is written over."""
+
+    def reorder(self, rows: Sequence[int], order: Tensor, used: int) -> None:
+        """Row i becomes a copy of the old row ``rows[i]``, of which ``used`` tokens at most are filled."""
+        for name, part in self.parts.items():
+            slots = num_compressed_blocks(used, part.rate.block, part.rate.stride)
+            self.buffers[name] = take_rows(self.buffers[name], order, slots)
+
+
+class PagedRows:
+    """Pages of tokens that rows take as they grow, share, and give back: pools (P, G, slots of a page, D).
+
+    Memory grows with the tokens that are held, by half as much again each time, or is ``num_pages`` from the start. A
+    pool never shrinks: pages that rows gave back are taken by others.
+
+    Args:
+        batch_size: B, rows.
+        max_length: Tokens that fit in a row.
+        parts: What is kept, by name.
+        page_size: Tokens in a page, a multiple of every stride and at least every block.
+        num_pages: Pages in a pool; None: as many as the rows need.
+    """
+
+    def __init__(
+        self, batch_size: int, max_length: int, parts: Mapping[str, Part], page_size: int, num_pages: int | None
+    ) -> None:
+        self.parts = parts
+        self.pages = PageTable(batch_size, max_length, page_size, num_pages)
+        self.pools = {name: part.new(self.pages.capacity, self._slots(name)) for name, part in parts.items()}
+        self._table: Tensor | None = None
+
+    @property
+    def page_table(self) -> Tensor:
+        """(B, W) int32 on the cache's device: each row's pages in order, -1 where it has none."""
+        if self._table is None:
+            self._table = self.pages.table.to(next(iter(self.pools.values())).device)
+        return self._table
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The pool (P, G, slots of a page, D) that placements write to."""
+        return self.pools[name]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors by name."""
+        return {**self.pools, "page_table": self.page_table}
+
+    def require_room(self, step: Step) -> None:
+        """Raise if the step needs more pages than there are; nothing has changed then."""
+        self.pages.require_room(step.starts, step.ends)
+
+    def reserve(self, step: Step) -> None:
+        """Take the pages that the step's tokens go to; copy those that other rows hold too."""
+        before = self.pages.in_use
+        copies = self.pages.extend(step.starts, step.ends)
+        if self.pages.in_use != before or copies:
+            self._table = None
+        for name, pool in self.pools.items():
+            if self.pages.capacity > pool.shape[0]:
+                grown = self.parts[name].new(self.pages.capacity, pool.shape[2])
+                grown[: pool.shape[0]] = pool
+                self.pools[name] = grown
+        if copies:
+            device = next(iter(self.pools.values())).device
+            shared, own = torch.tensor(copies, device=device).unbind(1)
+            for pool in self.pools.values():
+                pool[own] = pool[shared]
+
+    def place(self, name: str, starts: Sequence[int], counts: Sequence[int], width: int) -> Placement:
+        """Where the first ``counts`` of each row's ``width`` new entries go, from entry ``starts`` on."""
+        column = torch.arange(width)
+        slots = torch.tensor(starts)[:, None] + column + self.parts[name].rate.lead  # counted along the row's pages
+        slots = slots.where(column < torch.tensor(counts)[:, None], -1)
+        return Placement.in_pages(slots, self.pages.table, self._slots(name), self.pools[name].device)
+
+    def view(self, name: str, count: int) -> Tensor:
+        """(B, count, G, D): the first entries of all rows, gathered: a copy of all that is seen."""
+        first, slots = self.parts[name].rate.lead, self._slots(name)
+        pages = self.page_table[:, : -(-(first + count) // slots)].clamp(min=0)
+        return self.pools[name].transpose(1, 2)[pages].flatten(1, 2)[:, first : first + count]
+
+    def pool(self, name: str) -> Tensor:
+        """(P, slots of a page, G, D), as ops take it beside ``page_table``; no copy."""
+        return self.pools[name].transpose(1, 2)
+
+    def truncate(self, lengths: Sequence[int]) -> None:
+        """Give back the pages behind each row's first ``lengths`` tokens."""
+        self.pages.truncate(lengths)
+        self._table = None
+
+    def reorder(self, rows: Sequence[int], order: Tensor, used: int) -> None:
+        """Row i holds the pages of the old row ``rows[i]``; nothing is copied until one of them is written."""
+        self.pages.reorder(rows)
+        self._table = None
+
+    def _slots(self, name: str) -> int:
+        return self.pages.page_size // self.parts[name].rate.stride
+
+
+def make_rows(
+    batch_size: int, max_length: int, parts: Mapping[str, Part], page_size: int | None, num_pages: int | None
+) -> DenseRows | PagedRows:
+    """Dense rows, or pages where ``page_size`` is given."""
+    if page_size is None:
+        return DenseRows(batch_size, max_length, parts)
+    return PagedRows(batch_size, max_length, parts, page_size, num_pages)
