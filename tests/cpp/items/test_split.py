@@ -112,3 +112,21 @@ def test_a_specialisation_for_functions_is_a_type() -> None:
 def test_scopes_may_nest_deeper_than_python(opening: bytes, closing: bytes) -> None:
     text = opening * 3000 + b"int x;\n" + closing * 3000
     assert joined(text, split(text)) == text
+
+
+def test_a_group_that_holds_a_scopes_end_opens_and_closes_with_it() -> None:
+    text = (
+        b"namespace a { namespace b {\n\n#ifndef OFF  // all of it\nint x;\nvoid f() {}\n} }  // b\n\n#endif\nint y;\n"
+    )
+    scope, after = split(text)
+    assert (scope.kind, scope.name, after.name) == ("namespace", "b", "y")
+    assert [item.name for item in scope.children] == ["x", "f"]
+    assert text[scope.tail : scope.end] == b"} }  // b\n\n#endif\n"
+
+
+@pytest.mark.parametrize("inside", [b"#if A\nint x;\n#else\nint y;\n", b"int w;\n#if A\nint x;\n"])
+def test_other_groups_that_hold_a_scopes_end_stay_with_it(inside: bytes) -> None:
+    text = b"namespace a {\n" + inside + b"}\n#endif\n"
+    (scope,) = split(text)
+    assert text[scope.start : scope.inner] == b"namespace a {\n"
+    assert joined(text, [scope]) == text

@@ -144,11 +144,10 @@ class Amalgamator:
     def _reached(self, paths: Sequence[str]) -> tuple[set[str], set[str]]:
         """Headers to take declarations of, and those that includes bring.
 
-        The first are guarded and stand at the end of unconditional includes, or stand in a circle with these files; the
+        The first are guarded and stand at the end of unconditional includes, or stand in a circle with such files; the
         second is what conditional includes and unguarded files reach. None of the first may be among the second, or it
         would stand there twice.
         """
-        around = {other for path in paths for other in self.index.circle(path)}
         found: set[str] = set(paths)
         kept: set[str] = set()
         edge = list(paths)
@@ -156,11 +155,12 @@ class Amalgamator:
         while edge:
             following = []
             for path in edge:
+                circle = self.index.circle(path)
                 for target, taken in self._included(path):
-                    if not taken and target not in around:
+                    if not taken and target not in circle:
                         kept |= self.index.reach(target)
                     elif target not in found and (
-                        depth < self.depth or target in around or self.index.reach(target) & found
+                        depth < self.depth or target in circle or self.index.reach(target) & found
                     ):
                         found.add(target)
                         following.append(target)

@@ -128,8 +128,8 @@ class Room:
             tried.add(path)
             if path in self.members or path in self.ledger.covered or not self.fits(path):
                 continue
-            mine = names(path)
-            if all(mine.gets_along(names(other)) for other in self.members):
+            mine = [names(other) for other in self._together(path)]
+            if all(one.gets_along(names(other)) for one in mine for other in self.members):
                 self.begin(path)
                 self.fill()
 

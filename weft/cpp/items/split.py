@@ -35,6 +35,8 @@ _LONG_COMMENT = 160
 _KNR = re.compile(
     rb"^[^=]*\w\s*\(\)\s*(?:(?:register|const|unsigned|signed|struct|long|short)\s+)*\w+[\s*]+[\w\s,;*\[\]]*$"
 )
+_NAMESPACES_OPEN = re.compile(rb"\s*(?:inline\s+)?namespace\b\s*([\w:]*)\s*\{")
+_NAMESPACES = re.compile(rb"(?:%b)*\s*" % _NAMESPACES_OPEN.pattern)
 _DIRECTIVES: dict[bytes, Kind] = {
     b"#include": "include",
     b"#import": "include",
@@ -331,6 +333,9 @@ class _Splitter:
         for group in self._unclean():
             if opening < group.first < closing <= group.last:
                 until = min(until, group.first)
+        if until < closing and (inside := self._nested(opening, until)):
+            item.name = inside[1] or item.name
+            opening, until = until, inside[0]
         limit = tokens.starts[until]
         item.inner = self._line_end(tokens.ends[opening], limit)
         item.children, _ = self._region(opening + 1, item.inner, until, limit, in_type=False)
@@ -340,6 +345,26 @@ class _Splitter:
             last += 1
         item.end = self._line_end(tokens.ends[last], end)
         return item, last + 1
+
+    def _nested(self, opening: int, group: int) -> tuple[int, str] | None:
+        """Where the contents of a scope end that begins with an `#if` which ends behind it, and its innermost name.
+
+        Between its brace and the `#if` only further namespaces may open, and between their braces and the `#endif`
+        nothing may stand: the `#if` is a part of the opening then, as the `#endif` is of the closing. None otherwise.
+        """
+        tokens = self._tokens
+        between = blank(self._text[tokens.ends[opening] : tokens.starts[group]])
+        if tokens.groups[group].branches or _NAMESPACES.fullmatch(between) is None:
+            return None
+        innermost, name = opening, ""
+        for nested in _NAMESPACES_OPEN.finditer(between):
+            innermost, name = innermost + 1, (nested[1] or b"").decode()
+        ends = [tokens.match.get(index, -1) for index in range(opening, innermost + 1)]
+        last = tokens.groups[group].last
+        if min(ends) < 0 or ends != sorted(ends, reverse=True) or last >= len(tokens.kinds):
+            return None
+        rest = blank(self._text[tokens.starts[ends[-1]] : tokens.starts[last]])
+        return None if rest.strip(b"} \t\r\n") else (ends[-1], name)
 
     def _unclean(self) -> list[Group]:
         if self._dirty is None:
