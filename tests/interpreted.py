@@ -13,7 +13,7 @@ import torch
 from weft.ops.kernels.support import INSTALLED, INTERPRETER_VARIABLE
 
 ON_GPU = torch.cuda.is_available()
-KERNELS = ("ranged_forward", "ranged_backward", "selection", "selected", "segments")
+KERNELS = ("ranged_forward", "ranged_backward", "selection", "selected", "segments", "decode_choice", "decode")
 
 if INSTALLED and not ON_GPU:
     if "triton" in sys.modules:

@@ -1,6 +1,6 @@
 """The decode step of "cpu" and "torch": equal to the reference wherever the query stands, and no needless read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -16,7 +16,10 @@ CAPACITY = 160
 
 @dataclass(frozen=True)
 class Step:
-    """Caches whose rows hold `lengths` tokens, the last of them the query's; `by_group` is how they lie in memory."""
+    """Caches whose rows hold `lengths` tokens, the last of them the query's; `by_group` is how they lie in memory.
+
+    `spread` is the queries' standard deviation, and so about the scores'.
+    """
 
     lengths: tuple[int, ...]
     ring: int = 0
@@ -26,6 +29,9 @@ class Step:
     head_dim: int = 48
     v_head_dim: int = 32
     dtype: torch.dtype = torch.float32
+    spread: float = 1.0
+    capacity: int = CAPACITY
+    settings: dict[str, int] = field(default_factory=SETTINGS.copy)
 
 
 STEPS = {
@@ -55,17 +61,18 @@ def inputs(step: Step, dtype: torch.dtype | None = None, fill: float = float("na
     lengths = torch.tensor(step.lengths)
     batch = len(step.lengths)
 
-    def random(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator).to(step.dtype).to(dtype or step.dtype)
+    def random(*shape: int, spread: float = 1.0) -> Tensor:
+        return (torch.randn(shape, generator=generator) * spread).to(step.dtype).to(dtype or step.dtype)
 
     def cache(size: int, width: int, valid: Tensor) -> Tensor:
         x = random(batch, step.groups, size, width)
         x = torch.where(valid[:, None, :, None], x, fill)
         return x.transpose(1, 2) if step.by_group else x.transpose(1, 2).contiguous()
 
-    slots = torch.arange(CAPACITY)
+    slots = torch.arange(step.capacity)
     tokens = slots < lengths[:, None]
-    blocks = slots < num_compressed_blocks(lengths, 8, 4)[:, None]
+    sizes = step.settings["compress_block"], step.settings["compress_stride"]
+    blocks = slots < num_compressed_blocks(lengths, *sizes)[:, None]
     positions = None
     near = tokens
     if step.ring:
@@ -73,18 +80,18 @@ def inputs(step: Step, dtype: torch.dtype | None = None, fill: float = float("na
         positions = first + (slots[: step.ring] - first) % step.ring  # slot i holds the newest token that is i mod size
         positions = positions.masked_fill(positions >= lengths[:, None], -1)
         near = positions >= 0
-    tensors = {"q": random(batch, 1, step.heads, step.head_dim)}
+    tensors = {"q": random(batch, 1, step.heads, step.head_dim, spread=step.spread)}
     for name, size, valid in (
-        ("cmp", CAPACITY, blocks),
-        ("sel", CAPACITY, tokens),
-        ("win", step.ring or CAPACITY, near),
+        ("cmp", step.capacity, blocks),
+        ("sel", step.capacity, tokens),
+        ("win", step.ring or step.capacity, near),
     ):
         tensors[f"k_{name}"] = cache(size, step.head_dim, valid)
         tensors[f"v_{name}"] = cache(size, step.v_head_dim, valid)
     tensors["gates"] = random(batch, 1, step.heads, 3)
     return {
         **tensors,
-        **SETTINGS,
+        **step.settings,
         "window_positions": positions,
         "return_blocks": True,
         "query_offset": (lengths - 1).clamp(min=0),

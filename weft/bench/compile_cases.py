@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weft.ops.kernels import ranged, selected
+from weft.ops.kernels import decode, ranged, selected
+from weft.ops.kernels.decode import Caches, Sizes
 from weft.ops.kernels.ranged import Mask
 from weft.ops.kernels.selection import select
 from weft.ops.kernels.visibility import NO_WINDOW, Where
@@ -49,6 +50,17 @@ def _selected(dims: Dims, dtype: torch.dtype) -> None:
     selected.backward(out, q, k, v, out, lse, lists, Where(), 64, 0.1)
 
 
+def _decode(dims: Dims, dtype: torch.dtype) -> None:
+    """One query whose place is told by tensors, its window in a ring."""
+    q, k, v = _qkv(dims, dtype, 1, TOKENS)
+    entries, slots = (slice(None, TOKENS // 16 - 1), slice(None, 512))
+    gates = torch.empty(1, 1, HEADS, 3, dtype=torch.float32, device="meta")
+    stand = torch.empty(1, dtype=torch.int64, device="meta")
+    caches = Caches(k[:, entries], v[:, entries], k, v, k[:, slots], v[:, slots])
+    positions = torch.empty(1, 512, dtype=torch.int64, device="meta")
+    decode.step(q, caches, gates, positions, Where(0, stand, stand), Sizes(32, 16, 64, 16, 512), 0.1)
+
+
 CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
     "full": _ranged(Mask(NO_WINDOW)),
     "window": _ranged(Mask(512, sinks=4)),
@@ -56,4 +68,5 @@ CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
     "step": _ranged(Mask(NO_WINDOW), queries=1),
     "selection": _selection,
     "selected": _selected,
+    "decode": _decode,
 }

@@ -119,3 +119,17 @@ def selection_candidates(device: torch.device, head_dim: int, dtype: torch.dtype
     if platform == "amd" or dtype == torch.float32 or head_dim > 256:
         return [Config(32, 64, 4, 1), Config(32, 32, 4, 1)]
     return [Config(64, 128, 8, 2), Config(64, 64, 8, 3)] if head_dim <= 128 else [Config(64, 64, 8, 2)]
+
+
+def decode_candidates(device: torch.device, widths: int, dtype: torch.dtype) -> list[Config]:
+    """Configurations of a decode step, whose rows are a group's heads: few rows, and tiles of keys that fill memory."""
+    platform = platform_of(device)
+    if platform == "interpreter":
+        return [Config(64, 16, 4, 1)]
+    if widths > 512:
+        return [Config(16, 16, 4, 1)] if platform == "amd" else [Config(16, 32, 4, 1), Config(16, 16, 4, 1)]
+    if dtype == torch.float32:
+        return [Config(32, 32, 4, 1), Config(32, 16, 4, 1)]
+    if platform == "amd":
+        return [Config(64, 32, 4, 1), Config(64, 16, 4, 2)]
+    return [Config(64, 64, 4, 2), Config(64, 32, 4, 3)]

@@ -1,4 +1,4 @@
-"""The three branches under their gates, composed of the other ops' `triton` backends."""
+"""The three branches under their gates, composed of the other ops' `triton` backends; a decode step of its own."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from weft.ops.block_selection.triton_ import BACKEND as SELECTION
 from weft.ops.block_selection.triton_ import block_selection
 from weft.ops.compressed_attention.triton_ import compressed_attention
 from weft.ops.native_sparse_attention.compose import Composed
+from weft.ops.native_sparse_attention.triton_decode import decode_step
 from weft.ops.selected_attention.triton_ import selected_attention
 from weft.ops.sliding_attention.triton_ import sliding_attention
 
@@ -34,5 +35,5 @@ def attend_and_choose(
 
 
 BACKEND = FunctionBackend(
-    "triton", Composed(attend_and_choose, selected_attention, sliding_attention), SELECTION.unsupported
+    "triton", Composed(attend_and_choose, selected_attention, sliding_attention, decode_step), SELECTION.unsupported
 )

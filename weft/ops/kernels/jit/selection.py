@@ -40,6 +40,14 @@ def join_best(best, keys, NP: tl.constexpr):
 
 
 @triton.jit
+def ascending(best, N: tl.constexpr, NP: tl.constexpr):
+    """The indices (queries, NP) of the N best keys in ascending order, LAST in unused slots."""
+    rank = tl.arange(0, NP)
+    chosen = counted_down(best & 0xFFFFFFFF).to(tl.int32)
+    return tl.sort(tl.where((best >= 0) & (rank < N)[None, :], chosen, LAST), 1)
+
+
+@triton.jit
 def map_to_blocks(shares, carried, BLOCK_M: tl.constexpr, JC: tl.constexpr, STEP_P: tl.constexpr, STEP: tl.constexpr,
                   LENGTH: tl.constexpr, STRIDE: tl.constexpr):  # fmt: skip
     """Importance (queries, JC) of the chunk's selection blocks, and what its last compressed blocks give to the next.
@@ -127,8 +135,7 @@ def select_blocks(
             best = join_best(best, candidate_keys(importance, j, current, mine), NP)
         document = tl.min(tl.where(pending > document, pending, LAST), axis=0)
 
-    chosen = counted_down(best & 0xFFFFFFFF).to(tl.int32)
-    chosen = tl.sort(tl.where((best >= 0) & (rank < N)[None, :], chosen, LAST), 1)
+    chosen = ascending(best, N, NP)
     at = ((b.to(tl.int64) * Tq + queries) * G + g) * N
     tl.store(
         lists_ptr + at[:, None] + rank[None, :],
