@@ -110,6 +110,13 @@ def test_the_hash_seed_does_not_matter(roots, straight, tmp_path, seed):
     assert shards(tmp_path / "out") == straight
 
 
+def test_ray_gives_the_same_bytes(roots, straight, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed (pip install 'weft-lm[scale]')")
+    words = command(tmp_path / "out", roots, "--engine", "ray", "--workers", "2")
+    subprocess.run(words, check=True, capture_output=True)
+    assert shards(tmp_path / "out") == straight
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "interrupted"])
 def test_a_pool_that_is_stopped_leaves_no_worker_and_goes_on(roots, straight, tmp_path, number):
     out = tmp_path / "out"
