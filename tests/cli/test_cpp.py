@@ -18,6 +18,7 @@ def test_the_flags_of_a_build_are_these(capsys):
     shown = capsys.readouterr().out.partition("options:")[0]
     assert flags(shown.replace("[", " ").replace("]", " ")) == {
         *("--projects", "--inputs", "--out", "--mode", "--max-tokens", "--tokenizer", "--cross-depth"),
+        *("--semantic", "--no-semantic"),
         *("--max-file-bytes", "--keep-vendored", "--no-keep-vendored", "--licence-allow", "--licence-deny"),
         *("--near-duplicates", "--redact", "--no-redact", "--decontaminate", "--verify", "--validation", "--seed"),
         *("--shuffle-window", "--shard-rows", "--shard-mb", "--format", "--text-field", "--path-field"),
@@ -84,7 +85,10 @@ def test_check_measures_a_build(tmp_path, capsys):
         (["build", "--projects", ".", "--out", "x", "--max-token", "9"], "did you mean --max-tokens?"),
         (["build", "--projects", ".", "--out", "x", "--engine", "ray", "--workers", "0"], "--workers is 0"),
         (["explain", "none.cpp"], "there is no such file: none.cpp"),
+        (["explain", "/"], "/ is a folder; explain expects a source or header in it"),
         (["report", "."], "holds no report.json: no build wrote there"),
+        (["report", "/no/such/place"], "there is no folder /no/such/place"),
+        (["check", "/no/such/place"], "there is no folder /no/such/place"),
     ],
     ids=lambda words: "-".join(words[-2:]).replace("/", "") if isinstance(words, list) else "",
 )

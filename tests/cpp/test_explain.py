@@ -63,3 +63,12 @@ def test_a_file_that_libclang_cannot_read_is_told_by_spelling(tmp_path: Path) ->
     page = _semantic_page(tmp_path, "broken.cc")
     assert "libclang cannot read it, so uses are told by their spelling: does not compile: line 1:" in page
     assert "defines f" in page
+
+
+def test_members_outside_their_class_are_told_with_it() -> None:
+    text = b"struct A { int f(); ~A(); };\nint A::f() { return 1; }\nA::~A() {}\n"
+    text += b"template <class T> struct B { int g(); };\ntemplate <class T> int B<T>::g() { return 2; }\n"
+    page = explain(Project("p", (SourceFile("a.cc", text),)), "a.cc", max_tokens=500, count_tokens=len)
+    assert "2-2 function A::f\n" in page
+    assert "3-3 function A::~A\n" in page
+    assert "5-5 function B<T>::g\n" in page

@@ -98,6 +98,8 @@ def run_explain(args: argparse.Namespace) -> int:
     from weft.cpp.tree import read_project, root_of
 
     file = Path(args.file)
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a folder; explain expects a source or header in it")
     if not file.is_file():
         raise FileNotFoundError(2, "there is no such file", str(file))
     root = Path(args.project) if args.project else root_of(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from .compilable import documents
@@ -87,13 +88,22 @@ def _items(items: list[Item], facts: FileFacts, uses: Callable[[Item], Iterable[
     for item in items:
         first = facts.text.count(b"\n", 0, item.head) + 1
         last = facts.text.count(b"\n", 0, max(item.head, item.end - 1)) + 1
-        yield f"{'  ' * depth}{first}-{last} {item.kind} {item.name}".rstrip()
+        yield f"{'  ' * depth}{first}-{last} {item.kind} {_name(item, facts.text)}".rstrip()
         if item.inner >= 0 and item.kind in _QUIET:
             yield from _items(item.children, facts, uses, depth=depth + 1)
             continue
         if names := defined_names(item, facts.text):
             yield f"{'  ' * (depth + 2)}defines {_listed(names, facts.path, {})}"
         yield from (f"{'  ' * (depth + 2)}{line}" for line in uses(item))
+
+
+def _name(item: Item, text: bytes) -> str:
+    """Its name; of a member outside its class with the class, of which items keep the colons only."""
+    if not item.name.startswith("::"):
+        return item.name
+    end = item.body if item.body >= 0 else item.end
+    qualified = re.search(rb"[\w:]*(?:<[^<>;{}]*>)?\s*" + re.escape(item.name.encode()), text[item.head : end])
+    return qualified[0].decode(errors="replace").lstrip() if qualified else item.name.removeprefix("::")
 
 
 def _spelled(facts: FileFacts, origins: dict[bytes, str]) -> Callable[[Item], Iterable[str]]:

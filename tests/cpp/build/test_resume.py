@@ -141,7 +141,7 @@ def build_on_a_small_disk(out, roots, limit):
     try:
         made(out, roots, **SETTINGS)
     except OSError as error:
-        os._exit(7 if error.errno else 8)
+        os._exit(7 if error.errno and str(out) in str(error.filename) else 8)
     os._exit(0)
 
 

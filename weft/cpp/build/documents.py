@@ -77,8 +77,10 @@ class DocumentsTask:
     def _write(self) -> None:
         clock = StepClock()
         left_out: Counter[str] = Counter()
-        with clock.step("semantic index"):
-            exact = Exact.of(self._project) if self.config.semantic else None
+        exact = None
+        if self.config.semantic:
+            with clock.step("semantic index"):
+                exact = Exact.of(self._project)
         with PackWriter(self.pack) as pack:
             documents = self._verified(self._documents(left_out, exact))
             while True:

@@ -54,9 +54,11 @@ def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running 
                 progress.say(f"{out} is complete; nothing to do")
                 return None
             return _build(sources, config, folder, folders, running, progress, settings, counter)
-    except (OSError, KeyboardInterrupt):
+    except (OSError, KeyboardInterrupt) as error:
         if folder.work.exists():
             progress.say(f"stopped; what is done is kept, and the same command goes on in {out}")
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(out)  # "No space left on device" alone does not say where
         raise
     finally:
         progress.close()

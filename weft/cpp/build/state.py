@@ -134,8 +134,11 @@ def sources_of(out: Path) -> list[str]:
     """The project folders that a build read.
 
     Raises:
+        FileNotFoundError: there is no such folder.
         ValueError: the folder holds no build, or one of rows only.
     """
+    if not out.exists():
+        raise FileNotFoundError(f"there is no folder {out}")
     path = out / SETTINGS
     projects = read_json(path)["sources"]["projects"] if path.is_file() else []
     if not projects:

@@ -24,6 +24,8 @@ def read_report(folder: Path) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is none.
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
     path = folder / JSON
     if not path.exists():
         state = "its build is not finished" if (folder / "build.json").exists() else "no build wrote there"

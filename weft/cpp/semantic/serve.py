@@ -10,6 +10,8 @@ import pickle
 import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -21,6 +23,7 @@ _ERROR, _FATAL = 3, 4
 """Severities of libclang's diagnostics."""
 
 
+_LOOK_SECONDS = 0.5
 _NOTHING = Read([], [], {})
 
 
@@ -84,6 +87,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libclang prints is no answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to hear
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     setup: Setup = pickle.load(sys.stdin.buffer)
     size = setup.memory_mib << 20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -126,6 +130,13 @@ def answer(setup: Setup, request: Request, fresh: Set[str]) -> Answer:
     read = references(unit, root, files.__contains__)
     first = errors.get(request.path) or fatal
     return Answer(_within(read, files), files, Unread("does not compile", first) if first else None)
+
+
+def _end_with(parent: int) -> None:
+    """A file may take libclang long after everybody who waits for it has been killed."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_SECONDS)
+    os._exit(1)
 
 
 def _next(requests: BinaryIO) -> Request | None:

@@ -32,6 +32,10 @@ class Limits:
     """Address space."""
 
 
+_ATTEMPTS = 2
+"""For a file whose process somebody kills: perhaps the system, out of memory for the moment."""
+
+_KILLED = Unread("libclang's process was killed, out of memory?")
 _SHOWN = 2000
 """Characters of an error, at most."""
 
@@ -66,37 +70,48 @@ class Worker:
             self._wait(self._process)
         self._said.close()
 
+    @property
+    def pid(self) -> int | None:
+        """Of libclang's process; None where there is none."""
+        return self._process.pid if self._process is not None else None
+
     def read(self, request: Request) -> Answer | Unread:
         """What libclang says of a file, or why it said nothing; the next file then has another process.
 
         Raises:
             RuntimeError: the process ended of its own accord, which no source can bring about.
         """
+        answer: Answer | Unread = _KILLED
+        for _ in range(_ATTEMPTS):
+            answer = self._ask(request)
+            if answer != _KILLED:
+                break
+        return answer
+
+    def _ask(self, request: Request) -> Answer | Unread:
+        is_new = self._process is None
         process = self._process or self._start()
         assert process.stdin is not None, "it is a pipe"
         assert process.stdout is not None, "it is a pipe"
         late = threading.Timer(self._limits.seconds * _PATIENCE, process.kill)
         late.start()
         try:
+            if is_new:
+                pickle.dump(self._setup(), process.stdin)
             pickle.dump(request, process.stdin)
             process.stdin.flush()
             answer: Answer = pickle.load(process.stdout)
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
-            return self._why(process, request.path)
+            self._wait(process)
+            if late.finished.is_set():
+                return Unread(f"no answer in {self._limits.seconds * _PATIENCE} s")
+            return self._why(process.returncode, request.path)
         finally:
             late.cancel()
         self.fresh -= answer.files
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:
-        setup = Setup(
-            self._root,
-            self._texts,
-            frozenset(self.fresh),
-            self._standard,
-            self._limits.seconds,
-            self._limits.memory_mib,
-        )
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from weft.cpp.semantic.serve import main; main()"],
             stdin=subprocess.PIPE,
@@ -104,17 +119,17 @@ class Worker:
             stderr=self._said,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        assert self._process.stdin is not None, "it is a pipe"
-        pickle.dump(setup, self._process.stdin)
         return self._process
 
-    def _why(self, process: subprocess.Popen[bytes], path: str) -> Unread:
-        self._wait(process)
-        code = process.returncode
+    def _setup(self) -> Setup:
+        limits = self._limits
+        return Setup(self._root, self._texts, frozenset(self.fresh), self._standard, limits.seconds, limits.memory_mib)
+
+    def _why(self, code: int, path: str) -> Unread:
         if code == -signal.SIGXCPU:
             return Unread(f"more than {self._limits.seconds} s of the processor")
         if code == -signal.SIGKILL:
-            return Unread(f"killed, for its memory or after {self._limits.seconds * _PATIENCE} s without an answer")
+            return _KILLED
         if code < 0:
             return Unread(f"libclang crashed ({signal.Signals(-code).name})")
         self._said.seek(0)
