@@ -34,6 +34,9 @@ class Selection:
     forms: dict[int, Form] = field(default_factory=dict)
     """Place of a leaf -> how it stands."""
 
+    names: set[bytes] = field(default_factory=set)
+    """All that leaves define which are more than announced."""
+
     scopes: set[Scope] = field(default_factory=set)
     tokens: int = 0
     last: int = 0
@@ -41,7 +44,7 @@ class Selection:
 
     def copy(self) -> Selection:
         """Another one of the same leaves, to be changed on its own."""
-        return Selection(self.leaves, dict(self.forms), set(self.scopes), self.tokens, self.last)
+        return Selection(self.leaves, dict(self.forms), set(self.names), set(self.scopes), self.tokens, self.last)
 
     def full(self) -> set[int]:
         """Places of the leaves that stand in full."""
@@ -68,7 +71,7 @@ class Selection:
         walk = _Walk(self, budget, care)
         if not walk.run(places, form, with_tied):
             return False
-        self.forms, self.scopes = walk.forms, walk.scopes
+        self.forms, self.names, self.scopes = walk.forms, walk.names, walk.scopes
         self.tokens, self.last = walk.tokens, walk.last
         return True
 
@@ -83,6 +86,7 @@ class _Walk:
         """Templates that types of functions' bodies may be given to."""
 
         self.forms = dict(selection.forms)
+        self.names = set(selection.names)
         self.scopes = set(selection.scopes)
         self.tokens = selection.tokens
         self.last = selection.last
@@ -136,7 +140,11 @@ class _Walk:
         self.tokens += cost
         self.scopes.update(scopes)
         self.forms[leaf.place] = form
-        self.forms.update((other.place, Form.FULL) for other in sticky)
+        if form > Form.FORWARD:
+            self.names |= leaf.defines
+        for other in sticky:
+            self.forms[other.place] = Form.FULL
+            self.names |= other.defines
         queue.append(leaf)
         queue.extend(sticky)
         return True
@@ -205,16 +213,10 @@ class _Walk:
         for leaf, types in self._leaves.tied:
             if self._care != "all" and leaf.item.name.startswith("::"):
                 continue  # a constexpr member's body, which only constants need
-            if self.forms.get(leaf.place, -1) >= self._context:
-                continue
-            wanted = (leaf.place < self.last or in_type(leaf)) and all(self._stands(name) for name in types)
+            wanted = types <= self.names and (leaf.place < self.last or in_type(leaf))
             if wanted and not self._take(leaf, self._context, queue):
                 return False
         return True
-
-    def _stands(self, name: bytes) -> bool:
-        standing = self.forms.get
-        return any(standing(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
 
 
 def _only_declares(leaf: Leaf, form: Form) -> bool:
