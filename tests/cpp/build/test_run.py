@@ -130,7 +130,7 @@ def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path):
 
 def test_nothing_usable_says_why_and_leaves_nothing(tmp_path):
     root = write_tree(tmp_path / "words", {"README.md": "words", "a.c": "", "b.c": "int a\0;"})
-    with pytest.raises(ValueError, match=r"nothing usable in 1 projects \(words\): .*empty: 1"):
+    with pytest.raises(ValueError, match=r"nothing usable in 1 project \(words\): .*empty: 1"):
         made(tmp_path / "out", [root])
     assert not (tmp_path / "out").exists()
 

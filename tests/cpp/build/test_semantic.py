@@ -33,7 +33,7 @@ def test_what_libclang_could_not_read_is_counted_and_shown(tmp_path, root):
         "read": {"files": 2, "examples": []},
         "does not compile": {"files": 1, "examples": ["one/broken.cc (line 1: not for this system)"]},
     }
-    assert "  names by libclang: 1 files, does not compile, as one/broken.cc (line 1: not for this system)" in summary(
+    assert "  names by libclang: 1 file, does not compile, as one/broken.cc (line 1: not for this system)" in summary(
         report
     )
     assert "Names by libclang" in page(report)

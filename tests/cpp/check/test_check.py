@@ -21,12 +21,12 @@ def _verdicts(result):
     return {line.measure: line.holds for line in rows(result) if line.holds is not None}
 
 
-def test_whole_files_hold_every_target_but_those_of_order(tmp_path):
+def test_whole_files_hold_every_target_but_that_of_order(tmp_path):
     folder = write_jsonl(tmp_path / "out", WHOLE, SETTINGS)
     result = check(folder, [project(tmp_path)])
     verdicts = _verdicts(result)
     assert verdicts.pop("uses after the definition") is False
-    assert verdicts.pop("symbols declared earlier") is False
+    assert "symbols declared earlier" not in verdicts, "its target is for longer documents than these"
     assert set(verdicts.values()) == {True}
     assert {"compile, whole", "partition", "coverage", "duplication", "over the budget"} <= verdicts.keys()
     assert (folder / ".check" / "verdicts.jsonl").exists()

@@ -27,6 +27,12 @@ def test_the_page_loads_nothing_and_shows_what_the_build_did(folder):
         assert part in text
 
 
+def test_headings_of_numbers_stand_over_their_numbers(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<th>kind</th><th class=n>documents</th>" in text
+    assert re.search(r"<td>read</td><td class=n>\d+\.\d{3}</td>", text)
+
+
 def test_the_histogram_is_drawn_to_scale():
     drawn = ElementTree.fromstring(histogram([0, 10, 5, 0], 400))
     heights = [float(bar.get("height")) for bar in drawn.iter("rect")]

@@ -13,6 +13,7 @@ from weft.cpp.dedup.index import FileIndex
 from weft.cpp.engines import open_engine
 from weft.cpp.report import collect, write_report
 from weft.cpp.tokens import TokenCounter, token_counter
+from weft.cpp.words import counted
 
 from .config import BuildConfig, Running, Sources
 from .documents import peak_mb
@@ -82,7 +83,7 @@ def _build(
         folder.abandon()
         raise
     units = plan(folders, projects_of(inputs), seed=config.seed, validation=config.validation)
-    progress.say(f"{len(units):,} projects; tokens are counted by {counter.name}; into {folder.out}")
+    progress.say(f"{counted(len(units), 'project')}; tokens are counted by {counter.name}; into {folder.out}")
     mirror = Mirror(running.mirror) if running.mirror else None
     index = FileIndex(folder.work / "files.sqlite")
     emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]}, mirror)
@@ -112,7 +113,8 @@ def _build(
         folder.clear()
     totals = report["documents"]
     progress.say(
-        f"done: {totals['documents']:,} documents, {totals['tokens']:,} tokens in {totals['shards']:,} shards; "
+        f"done: {counted(totals['documents'], 'document')}, {counted(totals['tokens'], 'token')} "
+        f"in {counted(totals['shards'], 'shard')}; "
         f"{about['seconds']:,.0f} s; see {folder.out / 'report.html'}"
     )
     return report
@@ -165,6 +167,6 @@ def _refuse_empty(folder: BuildFolder, units: list[Unit], index: FileIndex) -> N
     said = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(4)) or "there are no files at all"
     names = ", ".join(unit.name for unit in units[:3])
     raise ValueError(
-        f"nothing usable in {len(units):,} projects ({names}{', ...' if len(units) > 3 else ''}): {said}; "
+        f"nothing usable in {counted(len(units), 'project')} ({names}{', ...' if len(units) > 3 else ''}): {said}; "
         "expected C or C++ sources"
     )

@@ -13,6 +13,9 @@ from .passes import Rate
 from .result import Result, named
 from .sample import Share
 
+_LONG = 16_384
+"""Tokens of a document for which the use of the window has its target."""
+
 
 class Row(NamedTuple):
     """Args:
@@ -61,10 +64,11 @@ def rows(result: Result) -> list[Row]:
     out.append(Row("cut inside a function", f"{len(inside):,} {named(inside)}".strip(), "0", not inside))
     if result.cuts.marked:
         out.append(Row("  marked: one function too long", f"{result.cuts.marked:,}"))
-    out.append(_least("fill, median of cut and cluster", result.budget.fill, 0.6))
+    long = result.budget.max_tokens >= _LONG
+    out.append(_least("fill, median of cut and cluster", result.budget.fill, 0.6, at_length=long))
     if result.order:
         order = together(result.order.values())
-        out.append(_least("symbols declared earlier", order.window, 0.7))
+        out.append(_least("symbols declared earlier", order.window, 0.7, at_length=long))
         before, as_written = order.defined_before, order.defined_before_originals
         if before is not None and as_written is not None:
             out.append(
@@ -104,7 +108,13 @@ def _share(share: Share | None) -> str:
     return f"{share.value:.1%} of {share.counted:,} ({share.low:.0%} to {share.high:.0%})"
 
 
-def _least(name: str, value: float | None, least: float) -> Row:
+def _least(name: str, value: float | None, least: float, *, at_length: bool | None = None) -> Row:
+    """A share with its target.
+
+    Args:
+        at_length: Whether documents are as long as the target is for; None where it is for any length.
+    """
+    target = f">= {least:.1%}" + ("" if at_length is None else f" at {_LONG:,}")
     if value is None:
-        return Row(name, "not measured", f">= {least:.1%}")
-    return Row(name, f"{value:.2%}", f">= {least:.1%}", value >= least)
+        return Row(name, "not measured", target)
+    return Row(name, f"{value:.2%}", target, None if at_length is False else value >= least)

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ..words import counted
 from .page import page
 
 JSON, HTML = "report.json", "report.html"
@@ -37,7 +38,8 @@ def summary(report: dict[str, Any]) -> list[str]:
     """The report in lines of text."""
     files, documents, about = report["files"], report["documents"], report["about"]
     lines = [
-        f"{report['projects']['projects']:,} projects, {files['files']:,} files read, {files['accepted']:,} accepted, "
+        f"{counted(report['projects']['projects'], 'project')}, {counted(files['files'], 'file')} read, "
+        f"{files['accepted']:,} accepted, "
         f"{files['accepted_bytes'] / 1e6:,.1f} MB"
     ]
     for step in files["steps"]:
@@ -47,15 +49,17 @@ def summary(report: dict[str, Any]) -> list[str]:
     lines += [f"  documents: left out {count:,}, {reason}" for reason, count in documents["left_out"].items()]
     for outcome, found in documents["semantic"].items():
         examples = f", as {found['examples'][0]}" if found["examples"] else ""
-        lines.append(f"  names by libclang: {found['files']:,} files, {outcome}{examples}")
-    lines.append(f"{documents['documents']:,} documents, {documents['tokens']:,} tokens ({about['tokenizer']})")
+        lines.append(f"  names by libclang: {counted(found['files'], 'file')}, {outcome}{examples}")
+    lines.append(
+        f"{counted(documents['documents'], 'document')}, {counted(documents['tokens'], 'token')} ({about['tokenizer']})"
+    )
     for kind, counts in documents["by_kind"].items():
         verdicts = documents["compiles"][kind]
         asked = verdicts.get("passed", 0) + verdicts.get("failed", 0)
         passed = f", {verdicts.get('passed', 0):,} of {asked:,} compile" if asked else ""
-        lines.append(f"  {kind}: {counts['documents']:,} documents, {counts['tokens']:,} tokens{passed}")
+        lines.append(f"  {kind}: {counted(counts['documents'], 'document')}, {counts['tokens']:,} tokens{passed}")
     for part, counts in documents["parts"].items():
-        lines.append(f"  {part}: {counts.get('documents', 0):,} documents, {counts.get('tokens', 0):,} tokens")
+        lines.append(f"  {part}: {counted(counts.get('documents', 0), 'document')}, {counts.get('tokens', 0):,} tokens")
     speed = files["files"] / max(about["seconds"], 1e-9)
     memory = ", ".join(f"{who.replace('_', ' ')} {size:,.0f} MB" for who, size in about["peak_mb"].items())
     lines.append(f"{about['seconds']:,.1f} s with the engine {about['engine']}, {speed:,.1f} files/s; {memory}")

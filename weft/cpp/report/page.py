@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import zip_longest
 from typing import Any
 
+from ..words import counted
 from .histogram import histogram
 
 _SHOWN_CHARACTERS = 4000
@@ -14,7 +16,7 @@ _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin-top:2rem}
 table{border-collapse:collapse;margin:.5rem 0}th,td{padding:.2rem .8rem .2rem 0;border-bottom:1px solid var(--line);
-text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}
+text-align:left;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 pre{overflow:auto;max-height:24rem;border:1px solid var(--line);padding:.6rem;font-size:12.5px}
 svg{max-width:100%;height:auto}svg rect{fill:var(--ink)}svg text{fill:currentColor;font-size:11px}
 small{opacity:.75}
@@ -27,8 +29,8 @@ def page(report: dict[str, Any]) -> str:
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><title>C++ corpus</title><style>{_STYLE}</style>",
         "<h1>C++ corpus</h1>",
-        f"<p>{documents['documents']:,} documents with {documents['tokens']:,} tokens from {files['accepted']:,} files "
-        f"of {report['projects']['projects']:,} projects.</p>",
+        f"<p>{counted(documents['documents'], 'document')} with {counted(documents['tokens'], 'token')} from "
+        f"{counted(files['accepted'], 'file')} of {counted(report['projects']['projects'], 'project')}.</p>",
         "<h2>Files, step by step</h2>",
         _table(("step", "left out", "why", "files left"), _step_rows(files["steps"])),
         _counts("Duplicates that are context only", files["context"]),
@@ -87,14 +89,22 @@ def _semantic(outcomes: dict[str, dict[str, Any]]) -> str:
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[Any]]) -> str:
-    top = "".join(f"<th>{escape(name)}</th>" for name in head)
+    """Columns whose first value is a number are aligned as numbers, their heading too."""
+    rows = list(rows)
+    first = rows[0] if rows else ()
+    kinds = [" class=n" if _is_number(value) else "" for value in first]
+    top = "".join(f"<th{kind}>{escape(name)}</th>" for name, kind in zip_longest(head, kinds, fillvalue=""))
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, (int, float)):
-        return f"<td class=n>{value:,}</td>"
+    if _is_number(value):
+        return f"<td class=n>{value:,.3f}</td>" if isinstance(value, float) else f"<td class=n>{value:,}</td>"
     return f"<td>{escape(str(value))}</td>"
 
 
@@ -103,7 +113,8 @@ def _sample(sample: dict[str, Any]) -> str:
     cut = "" if len(text) <= _SHOWN_CHARACTERS else f"\n... {len(text) - _SHOWN_CHARACTERS:,} more characters"
     return (
         f"<h3>{escape(sample['project'])}: {escape(', '.join(sample['paths'][:4]))}</h3>"
-        f"<p><small>{escape(sample['kind'])}, {sample['n_tokens']:,} tokens, {len(sample['paths']):,} files, "
+        f"<p><small>{escape(sample['kind'])}, {counted(sample['n_tokens'], 'token')}, "
+        f"{counted(len(sample['paths']), 'file')}, "
         f"licences {escape(', '.join(sample['licences']) or 'unknown')}</small></p>"
         f"<pre>{escape(text[:_SHOWN_CHARACTERS] + cut)}</pre>"
     )
