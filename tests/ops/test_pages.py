@@ -149,7 +149,5 @@ def test_packed_documents_have_no_pages() -> None:
 
 
 def test_a_backend_without_pages_says_so() -> None:
-    without = set(available("native_sparse_attention")) - set(BACKENDS)
-    for name in without:
-        with pytest.raises(ValueError, match="does not read keys through a page table"):
-            native_sparse_attention(**_changed(), backend=name)
+    with pytest.raises(ValueError, match="does not read keys through a page table"):
+        native_sparse_attention(**_changed(), backend="cpu")

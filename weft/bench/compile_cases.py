@@ -50,15 +50,26 @@ def _selected(dims: Dims, dtype: torch.dtype) -> None:
     selected.backward(out, q, k, v, out, lse, lists, Where(), 64, 0.1)
 
 
-def _decode(dims: Dims, dtype: torch.dtype) -> None:
-    """One query whose place is told by tensors, its window in a ring."""
-    q, k, v = _qkv(dims, dtype, 1, TOKENS)
-    entries, slots = (slice(None, TOKENS // 16 - 1), slice(None, 512))
-    gates = torch.empty(1, 1, HEADS, 3, dtype=torch.float32, device="meta")
-    stand = torch.empty(1, dtype=torch.int64, device="meta")
-    caches = Caches(k[:, entries], v[:, entries], k, v, k[:, slots], v[:, slots])
-    positions = torch.empty(1, 512, dtype=torch.int64, device="meta")
-    decode.step(q, caches, gates, positions, Where(0, stand, stand), Sizes(32, 16, 64, 16, 512), 0.1)
+def _decode(page: int | None = None) -> Callable[[Dims, torch.dtype], Any]:
+    """One query whose place is told by tensors, its window in a ring, its other caches in pages or not."""
+
+    def call(dims: Dims, dtype: torch.dtype) -> None:
+        q, k, v = _qkv(dims, dtype, 1, TOKENS)
+        entries, slots = slice(None, TOKENS // 16 - 1), slice(None, 512)
+        branches = (k[:, entries], v[:, entries], k, v)
+        table = None
+        if page is not None:
+            pools = (x.expand(TOKENS // page, -1, -1, -1) for x in (k, v))
+            k_sel, v_sel = (x[:, :page] for x in pools)
+            branches = (k_sel[:, : page // 16], v_sel[:, : page // 16], k_sel, v_sel)
+            table = torch.empty(1, TOKENS // page, dtype=torch.int32, device="meta")
+        gates = torch.empty(1, 1, HEADS, 3, dtype=torch.float32, device="meta")
+        stand = torch.empty(1, dtype=torch.int64, device="meta")
+        positions = torch.empty(1, 512, dtype=torch.int64, device="meta")
+        caches = Caches(*branches, k[:, slots], v[:, slots], table)
+        decode.step(q, caches, gates, positions, Where(0, stand, stand), Sizes(32, 16, 64, 16, 512), 0.1)
+
+    return call
 
 
 CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
@@ -68,5 +79,6 @@ CASES: dict[str, Callable[[Dims, torch.dtype], Any]] = {
     "step": _ranged(Mask(NO_WINDOW), queries=1),
     "selection": _selection,
     "selected": _selected,
-    "decode": _decode,
+    "decode": _decode(),
+    "paged decode": _decode(page=256),
 }

@@ -41,7 +41,11 @@ class Sizes(NamedTuple):
 
 
 class Caches(NamedTuple):
-    """Keys and values of the branches, (B, tokens or entries, G, Dk or Dv)."""
+    """Keys and values of the branches, (B, tokens or entries, G, Dk or Dv).
+
+    With a page table (B, W) int32 the first four are pools (pages, slots, G, Dk or Dv): see
+    `weft.ops.native_sparse_attention.pages`.
+    """
 
     k_cmp: Tensor
     v_cmp: Tensor
@@ -49,6 +53,20 @@ class Caches(NamedTuple):
     v_sel: Tensor
     k_win: Tensor
     v_win: Tensor
+    page_table: Tensor | None = None
+
+    def room(self, sizes: Sizes) -> tuple[int, int]:
+        """Compressed entries and tokens that a row can have."""
+        if self.page_table is None:
+            return self.k_cmp.shape[1], self.k_sel.shape[1]
+        pages, empty = self.page_table.shape[1], sizes.compress_block // sizes.compress_stride - 1
+        return max(0, pages * self.k_cmp.shape[1] - empty), pages * self.k_sel.shape[1]
+
+    def paging(self, pool: Tensor) -> tuple[dict[str, Any], dict[str, int]]:
+        """Arguments and constants by which a kernel finds the pages of a pool."""
+        if self.page_table is None:
+            return {"table_ptr": None, "table_b": 0}, {"SLOTS": 0}
+        return {"table_ptr": self.page_table, "table_b": self.page_table.stride(0)}, {"SLOTS": pool.shape[1]}
 
 
 class Parts(NamedTuple):
@@ -75,10 +93,12 @@ def step(
     """
     B, _, H, _ = q.shape
     G, Dv = caches.v_sel.shape[2:]
-    q, caches = dense_rows(q), Caches(*(dense_rows(x) for x in caches))
+    table = None if caches.page_table is None else dense_rows(caches.page_table)
+    q, caches = dense_rows(q), Caches(*(dense_rows(x) for x in caches[:6]))._replace(page_table=table)
     parts = split_keys(q, caches, slots is not None, sizes)
+    entries, tokens = caches.room(sizes)
     width, chunk = _chunk(q.device, sizes.num_selected)
-    chunks = -(-caches.k_sel.shape[1] // (sizes.select_block * chunk))
+    chunks = -(-tokens // (sizes.select_block * chunk))
     wide: dict[str, Any] = {"dtype": torch.float32, "device": q.device}
     out = torch.empty(B, 1, H, Dv, dtype=q.dtype, device=q.device)
     lists = torch.empty(B, 1, G, sizes.num_selected, dtype=torch.int32, device=q.device)
@@ -89,7 +109,6 @@ def step(
         "all_parts": sum(parts),
         "H": H,
     }
-    entries = caches.k_cmp.shape[1]
     scores: dict[str, Any] = {"scores_ptr": torch.empty(B, H, entries, **wide), "entries": entries}
     best = {"best_ptr": torch.empty(B, G, chunks, width, dtype=torch.int64, device=q.device), "chunks": chunks}
     stands = {
@@ -103,14 +122,14 @@ def step(
     if entries:  # else no query has more candidates than it takes
         peaks = {name: left[name] for name in ("peaks_ptr", "totals_ptr", "all_parts", "H")}
         run(_ranking(B * G, H // G, parts, sizes, {**stands, **peaks, **scores, **best}, blocks))
-    run(_chosen(q, caches, parts, {**queries, **left, **best, "lists_ptr": lists}, blocks))
+    run(_chosen(q, caches, parts, {**queries, **left, **best, "lists_ptr": lists, "tokens": tokens}, blocks))
     run(_sum(gates, parts, Dv, {**left, "out_ptr": out}))
     return out, lists
 
 
 def split_keys(q: Tensor, caches: Caches, ring: bool, sizes: Sizes) -> Parts:
     """Parts of each branch by shapes alone: programs for each processor, but none with too few keys."""
-    entries, near, tokens = (x.shape[1] for x in (caches.k_cmp, caches.k_win, caches.k_sel))
+    (entries, tokens), near = caches.room(sizes), caches.k_win.shape[1]
     B, G = q.shape[0], caches.k_cmp.shape[2]
     keys = (
         entries,
@@ -137,12 +156,14 @@ def _runs(
 
     units, R = _units(q, caches)
     slots = None if slots is None else dense_rows(slots)
+    table, pages = caches.paging(caches.k_cmp)
     return Launch(
         decode_runs,
         fit_rows(decode_candidates(q.device, width_of(q, caches.v_cmp), q.dtype), R),
         lambda config: units * -(-R // config.block_m) * (parts.compressed + parts.window),
         {
             **arguments,
+            **table,
             "k_cmp_ptr": caches.k_cmp,
             "v_cmp_ptr": caches.v_cmp,
             "k_win_ptr": caches.k_win,
@@ -156,6 +177,7 @@ def _runs(
         },
         {
             **shapes_of(q, caches.k_cmp, caches.v_cmp),
+            **pages,
             "LENGTH": sizes.compress_block,
             "STRIDE": sizes.compress_stride,
             "WINDOW": sizes.window,
@@ -196,6 +218,7 @@ def _chosen(q: Tensor, caches: Caches, parts: Parts, arguments: Mapping[str, Any
     from weft.ops.kernels.jit.decode import decode_chosen
 
     units, R = _units(q, caches)
+    table, pages = caches.paging(caches.k_sel)
     tile = max(16, _power(blocks["BLOCK"]))
     configs = fit_rows(decode_candidates(q.device, width_of(q, caches.v_sel), q.dtype), R)
     return Launch(
@@ -204,15 +227,16 @@ def _chosen(q: Tensor, caches: Caches, parts: Parts, arguments: Mapping[str, Any
         lambda config: units * -(-R // config.block_m) * parts.selected,
         {
             **arguments,
+            **table,
             "k_ptr": caches.k_sel,
             "v_ptr": caches.v_sel,
             **_strides(k=caches.k_sel, v=caches.v_sel),
-            "tokens": caches.k_sel.shape[1],
             "first_part": parts.compressed + parts.window,
             "sel_parts": parts.selected,
         },
         {
             **shapes_of(q, caches.k_sel, caches.v_sel),
+            **pages,
             **blocks,
             "WIDTH": max(blocks["NP"], 16 if platform_of(q.device) == "interpreter" else 256),
         },

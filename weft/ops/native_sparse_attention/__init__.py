@@ -25,7 +25,7 @@ from weft.ops.spec import size_class
 
 __all__ = ["native_sparse_attention"]
 
-register("native_sparse_attention", unpaged(TRITON))
+register("native_sparse_attention", TRITON)
 register("native_sparse_attention", unpaged(CPU))
 register("native_sparse_attention", TORCH)
 register("native_sparse_attention", FunctionBackend("reference", reference.native_sparse_attention))

@@ -36,7 +36,7 @@ def decode_step(
 
     Nothing waits for the device, and with positions in tensors nothing but shapes decides what is launched.
     """
-    caches = Caches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win)
+    caches = Caches(k_cmp, v_cmp, k_sel, v_sel, k_win, v_win, page_table)
     where = Where(query_offset, query_offsets, kv_lengths)
     sizes = Sizes(compress_block, compress_stride, select_block, num_selected, window)
     return decode.step(q, caches, gates, window_positions, where, sizes, scale)

@@ -15,6 +15,16 @@ from weft.ops.kernels.jit.tiles import add_tile, load_part, scores, store_part
 
 
 @triton.jit
+def place_of(table_ptr, table_b, b, keys, seen, SLOTS: tl.constexpr):
+    """Where keys of batch row b lie: (row, slot) of the cache, or by the page table (page, slot) of a pool; 64-bit."""
+    row, slot = b.to(tl.int64), keys.to(tl.int64)
+    if table_ptr is not None:
+        row = tl.load(table_ptr + row * table_b + keys // SLOTS, mask=seen, other=0).to(tl.int64)
+        slot = (keys % SLOTS).to(tl.int64)
+    return row, slot
+
+
+@triton.jit
 def attend_keys(
     acc, peak, total, q1, q2, k_ptr, v_ptr, k_at, v_at, seen, scale_log2,
     DK: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, DV: tl.constexpr, E: tl.constexpr, PRECISION: tl.constexpr,
@@ -40,17 +50,18 @@ def store_share(values_ptr, peaks_ptr, totals_ptr, at, acc, peak, total, valid, 
 
 @triton.jit(do_not_specialize=["query_offset", "entries", "slots", "cmp_parts", "win_parts", "all_parts"])
 def decode_runs(
-    q_ptr, k_cmp_ptr, v_cmp_ptr, k_win_ptr, v_win_ptr, slots_ptr, offsets_ptr, lengths_ptr,
+    q_ptr, k_cmp_ptr, v_cmp_ptr, k_win_ptr, v_win_ptr, table_ptr, slots_ptr, offsets_ptr, lengths_ptr,
     values_ptr, peaks_ptr, totals_ptr, scores_ptr,
-    q_b, q_h, kc_b, kc_t, kc_g, vc_b, vc_t, vc_g, kw_b, kw_t, kw_g, vw_b, vw_t, vw_g, slots_b,
+    q_b, q_h, kc_b, kc_t, kc_g, vc_b, vc_t, vc_g, kw_b, kw_t, kw_g, vw_b, vw_t, vw_g, table_b, slots_b,
     query_offset, entries, slots, cmp_parts, win_parts, all_parts, H, scale_log2,
     R: tl.constexpr, DK: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, DV: tl.constexpr, E: tl.constexpr,
-    LENGTH: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.constexpr, PRECISION: tl.constexpr,
+    LENGTH: tl.constexpr, STRIDE: tl.constexpr, WINDOW: tl.constexpr, SLOTS: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Parts of the compressed entries, whose scores (B, H, entries) it keeps for the choice, and of the window.
 
-    A branch's visible keys are shared out evenly among its programs, however many they are by now.
+    A branch's visible keys are shared out evenly among its programs, however many they are by now. SLOTS entries lie in
+    a page, if there are pages: an entry in that of its last token, so that LENGTH / STRIDE - 1 slots are empty first.
     """
     tiles: tl.constexpr = (R + BLOCK_M - 1) // BLOCK_M
     pid = tl.program_id(0)
@@ -73,15 +84,17 @@ def decode_runs(
     total = tl.zeros([BLOCK_M], tl.float32)
     n = tl.arange(0, BLOCK_N)
     if part < cmp_parts:
-        k_base = k_cmp_ptr + b.to(tl.int64) * kc_b + g.to(tl.int64) * kc_g
-        v_base = v_cmp_ptr + b.to(tl.int64) * vc_b + g.to(tl.int64) * vc_g
+        k_base = k_cmp_ptr + g.to(tl.int64) * kc_g
+        v_base = v_cmp_ptr + g.to(tl.int64) * vc_g
+        before: tl.constexpr = LENGTH // STRIDE - 1 if SLOTS else 0
         count = entries_seen(t, entries, LENGTH, STRIDE)
         runs = tl.cdiv(count, BLOCK_N)
         for i in range(runs * part // cmp_parts, runs * (part + 1) // cmp_parts):
             keys = i * BLOCK_N + n
             seen = keys < count
+            row, slot = place_of(table_ptr, table_b, b, before + keys, seen, SLOTS)
             acc, peak, total, s = attend_keys(
-                acc, peak, total, q1, q2, k_base, v_base, keys.to(tl.int64) * kc_t, keys.to(tl.int64) * vc_t, seen,
+                acc, peak, total, q1, q2, k_base, v_base, row * kc_b + slot * kc_t, row * vc_b + slot * vc_t, seen,
                 scale_log2, DK, D1, D2, DV, E, PRECISION,
             )  # fmt: skip
             tl.store(scores_ptr + head[:, None] * entries + keys[None, :], s, mask=valid[:, None] & seen[None, :])
@@ -110,12 +123,12 @@ def decode_runs(
 
 @triton.jit(do_not_specialize=["query_offset", "tokens", "chunks", "first_part", "sel_parts", "all_parts"])
 def decode_chosen(
-    q_ptr, k_ptr, v_ptr, offsets_ptr, lengths_ptr, best_ptr, lists_ptr, values_ptr, peaks_ptr, totals_ptr,
-    q_b, q_h, k_b, k_t, k_g, v_b, v_t, v_g,
+    q_ptr, k_ptr, v_ptr, table_ptr, offsets_ptr, lengths_ptr, best_ptr, lists_ptr, values_ptr, peaks_ptr, totals_ptr,
+    q_b, q_h, k_b, k_t, k_g, v_b, v_t, v_g, table_b,
     query_offset, tokens, chunks, first_part, sel_parts, all_parts, H, scale_log2,
     R: tl.constexpr, DK: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, DV: tl.constexpr, E: tl.constexpr,
     N: tl.constexpr, NP: tl.constexpr, BLOCK: tl.constexpr, CHUNK: tl.constexpr, WIDTH: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    SLOTS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """Parts of the chosen blocks, and the lists (B, G, N) int32, ascending, -1 after the last.
 
@@ -144,8 +157,8 @@ def decode_chosen(
         told = tl.where(chosen == LAST, -1, chosen)
         tl.store(lists_ptr + group.to(tl.int64) * N + rank, told, mask=rank < N)
 
-    k_base = k_ptr + b.to(tl.int64) * k_b + g.to(tl.int64) * k_g
-    v_base = v_ptr + b.to(tl.int64) * v_b + g.to(tl.int64) * v_g
+    k_base = k_ptr + g.to(tl.int64) * k_g
+    v_base = v_ptr + g.to(tl.int64) * v_g
     acc = tl.zeros([BLOCK_M, E], tl.float32)
     peak = tl.full([BLOCK_M], float("-inf"), tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
@@ -153,11 +166,12 @@ def decode_chosen(
     count = tl.minimum(block_of(t, BLOCK) + 1, N) * cuts
     for i in range(count * part // sel_parts, count * (part + 1) // sel_parts):
         block = tl.sum(tl.where(rank == i // cuts, chosen, 0))
-        slot = i % cuts * BLOCK_N + n
-        keys = block * BLOCK + slot
-        seen = (slot < BLOCK) & (keys <= t)
+        inside = i % cuts * BLOCK_N + n
+        keys = block * BLOCK + inside
+        seen = (inside < BLOCK) & (keys <= t)
+        row, slot = place_of(table_ptr, table_b, b, keys, seen, SLOTS)
         acc, peak, total, _ = attend_keys(
-            acc, peak, total, q1, q2, k_base, v_base, keys.to(tl.int64) * k_t, keys.to(tl.int64) * v_t, seen,
+            acc, peak, total, q1, q2, k_base, v_base, row * k_b + slot * k_t, row * v_b + slot * v_t, seen,
             scale_log2, DK, D1, D2, DV, E, PRECISION,
         )  # fmt: skip
     at = head * all_parts + first_part + part
