@@ -31,10 +31,13 @@ class AttentionCache(Protocol):
     def nbytes(self) -> int:
         """Bytes of all its tensors."""
 
+    def begin(self, width: int, lengths: Tensor | Sequence[int] | None = None) -> Any:
+        """What ``width`` new tokens, of which ``lengths`` (B,) are real, will add; raises if there is no room."""
+
     def reorder(self, index: Tensor) -> None:
         """Row i becomes a copy of the old row ``index[i]``."""
 
-    def truncate(self, lengths: Tensor) -> None:
+    def truncate(self, lengths: Tensor | Sequence[int]) -> None:
         """Forget each row's tokens from ``lengths`` (B,) on."""
 
 

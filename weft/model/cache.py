@@ -47,6 +47,14 @@ class DecoderCache:
             total.update(cache.reads)
         return dict(total)
 
+    def require_room(self, width: int, lengths: torch.Tensor | None = None) -> None:
+        """Raises if some layer has no room for `width` new tokens, of which `lengths` (B,) are real in each row.
+
+        Asked before the first layer is extended: layers differ in what they keep, and all or none must advance.
+        """
+        for cache in self.layers:
+            cache.begin(width, lengths)
+
     def reorder(self, index: torch.Tensor) -> None:
         """Row i becomes what row `index[i]` was."""
         for cache in self.layers:
@@ -54,7 +62,7 @@ class DecoderCache:
         if self.history is not None:
             self.history.reorder(index)
 
-    def truncate(self, lengths: torch.Tensor) -> None:
+    def truncate(self, lengths: torch.Tensor | Sequence[int]) -> None:
         """Forgets what lies past `lengths` (B,) in each row. The history's later tokens are written over."""
         for cache in self.layers:
             cache.truncate(lengths)

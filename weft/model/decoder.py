@@ -55,9 +55,19 @@ class DecoderLayer(nn.Module):
             return x + checkpoint(self._transform, x, use_reentrant=False)
         return x + self._transform(x)
 
-    def new_cache(self, batch_size: int, max_length: int, dtype: torch.dtype, device: Device) -> AttentionCache:
+    def new_cache(
+        self,
+        batch_size: int,
+        max_length: int,
+        dtype: torch.dtype,
+        device: Device,
+        *,
+        page_size: int | None = None,
+        num_pages: int | None = None,
+    ) -> AttentionCache:
         """An empty cache of its attention."""
-        return cast("AttentionModule", self.self_attn).new_cache(batch_size, max_length, dtype, device)
+        attention = cast("AttentionModule", self.self_attn)
+        return attention.new_cache(batch_size, max_length, dtype, device, page_size=page_size, num_pages=num_pages)
 
     def _attend(self, x: torch.Tensor, cache: Any, **where: Any) -> torch.Tensor:
         return self.self_attn(self.input_layernorm(x), cache=cache, **where)
@@ -141,6 +151,8 @@ class Decoder(nn.Module):
         """(B, T, D) after the last norm; arguments as in `forward`."""
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
             raise ValueError(f"tokens must be int64 of shape (B, T), got {tokens.dtype} of shape {list(tokens.shape)}")
+        if cache is not None:
+            cache.require_room(tokens.shape[1], lengths)
         if positions is None:
             positions = default_positions(tokens, cache=cache, cu_seqlens=cu_seqlens)
         where = {"positions": positions, "cu_seqlens": cu_seqlens, "lengths": lengths}
@@ -199,11 +211,27 @@ class Decoder(nn.Module):
         max_length: int,
         dtype: torch.dtype | None = None,
         device: Device | None = None,
+        *,
+        page_size: int | None = None,
+        num_pages: int | None = None,
     ) -> DecoderCache:
-        """Empty caches for `batch_size` rows of at most `max_length` tokens; none: the weights' dtype, their device."""
+        """Empty caches for `batch_size` rows of at most `max_length` tokens.
+
+        Args:
+            batch_size: rows.
+            max_length: tokens that fit in a row.
+            dtype: of what is kept; none: the weights'.
+            device: where; none: that of the weights.
+            page_size: tokens in a page, a multiple of every layer's select_block: rows take pages as they grow and
+                share them when they are repeated. None: all of the memory at once.
+            num_pages: pages that each layer has; none: as many as the rows need.
+        """
         weight = self.embed_tokens.weight
         dtype, device = dtype or weight.dtype, device or weight.device
-        layers = [layer.new_cache(batch_size, max_length, dtype, device) for layer in self.blocks]
+        layers = [
+            layer.new_cache(batch_size, max_length, dtype, device, page_size=page_size, num_pages=num_pages)
+            for layer in self.blocks
+        ]
         history = None if self.embed_ngrams is None else TokenHistory(batch_size, max_length, device)
         return DecoderCache(layers, history)
 

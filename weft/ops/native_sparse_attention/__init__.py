@@ -17,7 +17,7 @@ from weft.ops.checks import (
 )
 from weft.ops.native_sparse_attention import reference
 from weft.ops.native_sparse_attention.cpu import BACKEND as CPU
-from weft.ops.native_sparse_attention.pages import check_pools, check_same_heads, unpaged
+from weft.ops.native_sparse_attention.pages import check_pools, check_same_heads
 from weft.ops.native_sparse_attention.torch_ import BACKEND as TORCH
 from weft.ops.native_sparse_attention.triton_ import BACKEND as TRITON
 from weft.ops.placement_checks import check_compressed_length, check_key_positions, check_placement, check_token_length
@@ -26,7 +26,7 @@ from weft.ops.spec import size_class
 __all__ = ["native_sparse_attention"]
 
 register("native_sparse_attention", TRITON)
-register("native_sparse_attention", unpaged(CPU))
+register("native_sparse_attention", CPU)
 register("native_sparse_attention", TORCH)
 register("native_sparse_attention", FunctionBackend("reference", reference.native_sparse_attention))
 

@@ -25,7 +25,9 @@ struct Run {
 };
 
 struct Step {
-    const Tensor *q, *keys[BRANCHES], *values[BRANCHES], *gates, *out;
+    const Tensor* q;
+    Cache keys[BRANCHES], values[BRANCHES];
+    const Tensor *gates, *out;
     int32_t* lists;                   // (B, G, n)
     const int64_t* positions;         // (B,) t, -1 for a row that sees nothing
     const int64_t* window_positions;  // (B, slots), or null where slot i holds position i
@@ -33,7 +35,7 @@ struct Step {
     int64_t window;
     float scale;
 
-    int64_t groups() const { return keys[0]->size[2]; }
+    int64_t groups() const { return keys[0].x->size[2]; }
     int64_t heads() const { return q->size[2] / groups(); }  // R
     int64_t lanes() const { return whole_lanes(heads()); }
     int64_t key_width() const { return q->size[3]; }
@@ -94,7 +96,7 @@ class Unit {
         const Run& run = runs_[index];
         const int64_t lanes = s_->lanes();
         float* weights = run.branch == COMPRESSED ? weights_ + run.first * lanes : scratch;
-        attend_run({queries_, s_->heads(), lanes}, *s_->keys[run.branch], *s_->values[run.branch], b_, g_, run.first,
+        attend_run({queries_, s_->heads(), lanes}, s_->keys[run.branch], s_->values[run.branch], b_, g_, run.first,
                    run.count, weights, result(index), scratch + RUN * lanes);
     }
 
@@ -142,7 +144,7 @@ class Unit {
    private:
     // Runs of neighbouring slots that hold visible positions.
     void add_slots() {
-        const int64_t slots = s_->keys[SLIDING]->size[1], *p = s_->window_positions + b_ * slots;
+        const int64_t slots = s_->keys[SLIDING].x->size[1], *p = s_->window_positions + b_ * slots;
         const auto visible = [&](int64_t slot) { return p[slot] >= 0 && p[slot] <= t_ && p[slot] > t_ - s_->window; };
         for (int64_t slot = 0; slot < slots; ++slot) {
             const int64_t first = slot;
@@ -217,12 +219,15 @@ extern "C" int weft_native_sparse_decode(const weft::Tensor* q, const weft::Tens
                                          const weft::Tensor* k_win, const weft::Tensor* v_win,
                                          const weft::Tensor* gates, const weft::Tensor* out, int32_t* lists,
                                          const int64_t* positions, const int64_t* window_positions,
-                                         int64_t compress_block, int64_t compress_stride, int64_t select_block,
+                                         const int32_t* page_table, int64_t pages, int64_t compress_block, int64_t compress_stride, int64_t select_block,
                                          int64_t num_selected, int64_t window, float scale, int64_t threads) {
     return weft::guarded([&] {
         const ChoiceSizes sizes{compress_block, compress_stride, select_block, num_selected};
-        solve({q, {k_cmp, k_sel, k_win}, {v_cmp, v_sel, v_win}, gates, out, lists, positions, window_positions, sizes,
-                window, scale},
+        const int64_t empty = compress_block / compress_stride - 1;
+        const auto entries = [&](const weft::Tensor* x) { return Cache{x, page_table, pages, empty}; };
+        const auto tokens = [&](const weft::Tensor* x) { return Cache{x, page_table, pages}; };
+        solve({q, {entries(k_cmp), tokens(k_sel), {k_win}}, {entries(v_cmp), tokens(v_sel), {v_win}}, gates, out, lists,
+                positions, window_positions, sizes, window, scale},
                (int)threads);
     });
 }

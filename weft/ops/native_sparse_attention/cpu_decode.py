@@ -41,8 +41,12 @@ def decode_step(
     if kv_lengths is not None:
         positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
     last = max(positions, default=-1)
-    _check_size("k_cmp", k_cmp, num_compressed_blocks(last + 1, compress_block, compress_stride), last)
-    _check_size("k_sel", k_sel, last + 1, last)
+    if page_table is None:
+        _check_size("k_cmp", k_cmp, num_compressed_blocks(last + 1, compress_block, compress_stride), last)
+        _check_size("k_sel", k_sel, last + 1, last)
+    else:
+        page_table = page_table.contiguous()
+        _check_pages(page_table, positions, k_sel)
     if window_positions is None:
         _check_size("k_win", k_win, last + 1, last)
     else:
@@ -54,7 +58,8 @@ def decode_step(
     call(
         "weft_native_sparse_decode",
         *(view(with_contiguous_rows(x)) for x in (q, *caches, gates.float(), out)),
-        *(pointer(x) for x in (lists, stands, window_positions)),
+        *(pointer(x) for x in (lists, stands, window_positions, page_table)),
+        0 if page_table is None else page_table.shape[1],
         *(compress_block, compress_stride, select_block, num_selected, window),
         scale * LOG2_E,
         threads(),
@@ -67,6 +72,20 @@ def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *re
     num_selected = rest[-3]
     lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
     return q.new_empty(*q.shape[:3], v_sel.shape[3]), lists
+
+
+def _check_pages(page_table: Tensor, positions: list[int], k_sel: Tensor) -> None:
+    """Every page that the rows read is one of the pool's: the kernel follows the table wherever it points."""
+    P, size = k_sel.shape[:2]
+    used = (torch.tensor(positions) // size + 1)[:, None]  # pages of each row; 0 where t is -1
+    wrong = ((page_table < 0) | (page_table >= P)) & (torch.arange(page_table.shape[1]) < used)
+    short = used > page_table.shape[1]
+    if bool((wrong.any(1, keepdim=True) | short).any()):
+        row = int((wrong.any(1, keepdim=True) | short).nonzero()[0, 0])
+        raise ValueError(
+            f"native_sparse_attention: row {row} of page_table is {page_table[row].tolist()}, the query at position"
+            f" {positions[row]} reads {int(used[row])} pages of {size} tokens; each must be one of 0..{P - 1}"
+        )
 
 
 def _check_size(name: str, x: Tensor, needed: int, last: int) -> None:

@@ -15,17 +15,50 @@ constexpr int64_t RUN = 256;   // keys of a run at most
 constexpr int64_t TILE = 64;   // keys at once: their values stay in the first-level cache while all heads read them
 constexpr int64_t AHEAD = 16;  // keys between the one that is read and the one that is fetched
 constexpr int64_t LINE = 16;   // floats in a cache line
+constexpr int64_t SHORT = 16;  // slots of a page below which its keys are copied
 
 inline int64_t whole_lanes(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+
+// Keys or values of a branch: x (B, keys, G, D), or x (P, slots of a page, G, D) with a table of each row's pages.
+struct Cache {
+    const Tensor* x;
+    const int32_t* table = nullptr;  // (B, pages), -1 where a row has none; null where nothing is paged
+    int64_t pages = 0;
+    int64_t empty = 0;  // slots before a row's first key
+
+    // Whether the row has a page for the key.
+    bool has(int64_t b, int64_t key) const {
+        if (!table) return true;
+        const int64_t page = (key + empty) / x->size[1];
+        return page < pages && table[b * pages + page] >= 0;
+    }
+    // Keys from this one on that lie side by side, the stride of dimension 1 apart.
+    int64_t together(int64_t key) const { return table ? x->size[1] - (key + empty) % x->size[1] : INT64_MAX - key; }
+
+    // Keys of the next tile, of `left`: not past the end of a page, so that nothing needs to be copied; where pages are
+    // short, a whole tile that is copied is faster than many small products.
+    int64_t tile(int64_t key, int64_t left) const {
+        const int64_t most = std::min(TILE, left);
+        return table && x->dtype == FLOAT32 && x->size[1] >= SHORT ? std::min(most, together(key)) : most;
+    }
+
+    int64_t offset(int64_t b, int64_t key, int64_t g) const {
+        if (!table) return x->offset(b, key, g);
+        const int64_t slot = key + empty, slots = x->size[1];
+        return x->offset(table[b * pages + slot / slots], slot % slots, g);
+    }
+};
 
 // Fetches rows of a cache line by line, while something else is computed.
 class RowsAhead {
    public:
-    RowsAhead(const Tensor& x, int64_t b, int64_t first, int64_t g, int64_t count) : left_(count) {
-        const int64_t size = x.dtype == FLOAT32 ? 4 : 2;
-        row_ = static_cast<const char*>(x.data) + size * x.offset(b, first, g);
-        stride_ = size * x.stride[1];
-        bytes_ = size * x.size[3];
+    RowsAhead(const Cache& cache, int64_t b, int64_t first, int64_t g, int64_t count)
+        : cache_(&cache), b_(b), g_(g), next_(first), left_(count) {
+        const Tensor& x = *cache.x;
+        size_ = x.dtype == FLOAT32 ? 4 : 2;
+        stride_ = size_ * x.stride[1];
+        bytes_ = size_ * x.size[3];
+        jump();
     }
     void fetch(int64_t lines) {
         for (; lines > 0 && left_ > 0; --lines) {
@@ -35,12 +68,25 @@ class RowsAhead {
             at_ = 0;
             row_ += stride_;
             --left_;
+            if (--together_ == 0) jump();
         }
     }
 
    private:
-    const char* row_;
-    int64_t stride_, bytes_, left_, at_ = 0;
+    // To the next stretch of rows that lie side by side; past the last page there is nothing to fetch.
+    void jump() {
+        if (!cache_->has(b_, next_)) {
+            left_ = 0;
+            return;
+        }
+        row_ = static_cast<const char*>(cache_->x->data) + size_ * cache_->offset(b_, next_, g_);
+        together_ = cache_->together(next_);
+        next_ += together_;
+    }
+
+    const Cache* cache_;
+    const char* row_ = nullptr;
+    int64_t b_, g_, next_, left_, size_, stride_, bytes_, together_ = 0, at_ = 0;
 };
 
 // scores (KEYS x PANELS vectors) = keys (KEYS x width) * queries (width x PANELS vectors)
@@ -80,20 +126,26 @@ inline void score_panels(float* scores, int64_t ld, const float* keys, int64_t s
         score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values);
 }
 
-// Rows [first, first + count) of a cache, of one batch row and group, as float32; `buffer` holds what must be widened.
+// Rows [first, first + count) of a cache, of one batch row and group, as float32; `buffer` holds what must be widened
+// or lies in several pages.
 struct Rows {
     const float* data;
     int64_t stride;
 
-    Rows(const Tensor& x, int64_t b, int64_t first, int64_t g, int64_t count, float* buffer) {
-        if (x.dtype == FLOAT32) {
-            data = x.at(b, first, g);
+    Rows(const Cache& cache, int64_t b, int64_t first, int64_t g, int64_t count, float* buffer) {
+        const Tensor& x = *cache.x;
+        if (x.dtype == FLOAT32 && count <= cache.together(first)) {
+            data = static_cast<const float*>(x.data) + cache.offset(b, first, g);
             stride = x.stride[1];
             return;
         }
         data = buffer;
         stride = x.size[3];
-        for (int64_t i = 0; i < count; ++i) x.read(buffer + i * stride, b, first + i, g, stride);
+        for (int64_t i = 0; i < count;) {
+            int64_t at = cache.offset(b, first + i, g);
+            const int64_t end = i + std::min(count - i, cache.together(first + i));
+            for (; i < end; ++i, at += x.stride[1]) x.read_at(buffer + i * stride, at, stride);
+        }
     }
 };
 
@@ -110,12 +162,12 @@ inline int64_t run_result_size(int64_t lanes, int64_t heads, int64_t value_width
 
 // For keys [first, first + count) of batch row b and group g, count <= RUN: weights (count x lanes) = 2^(score - peak),
 // and what a run leaves, with values = weights^T * v. `buffer` has TILE * max(Dk, Dv) numbers.
-inline void attend_run(const GroupQueries& q, const Tensor& k, const Tensor& v, int64_t b, int64_t g, int64_t first,
+inline void attend_run(const GroupQueries& q, const Cache& k, const Cache& v, int64_t b, int64_t g, int64_t first,
                        int64_t count, float* weights, float* result, float* buffer) {
-    const int64_t ld = q.lanes, width = k.size[3];
+    const int64_t ld = q.lanes, width = k.x->size[3], value_width = v.x->size[3];
     RowsAhead next_keys(k, b, first + AHEAD, g, count), values(v, b, first, g, count);
-    for (int64_t i = 0; i < count; i += TILE) {
-        const int64_t n = std::min(TILE, count - i);
+    for (int64_t i = 0, n; i < count; i += n) {
+        n = k.tile(first + i, count - i);
         const Rows rows(k, b, first + i, g, n, buffer);
         float* w = weights + i * ld;
         int64_t p = 0;
@@ -137,11 +189,11 @@ inline void attend_run(const GroupQueries& q, const Tensor& k, const Tensor& v, 
         store(result + p, peak);
         store(result + ld + p, total);
     }
-    for (int64_t i = 0; i < count; i += TILE) {
-        const int64_t n = std::min(TILE, count - i);
+    for (int64_t i = 0, n; i < count; i += n) {
+        n = v.tile(first + i, count - i);
         const Rows rows(v, b, first + i, g, n, buffer);
-        gemm(result + 2 * ld, whole_lanes(v.size[3]), weights + i * ld, 1, ld, rows.data, rows.stride, (int)q.heads,
-             (int)v.size[3], (int)n, i > 0);
+        gemm(result + 2 * ld, whole_lanes(value_width), weights + i * ld, 1, ld, rows.data, rows.stride, (int)q.heads,
+             (int)value_width, (int)n, i > 0);
     }
 }
 

@@ -10,16 +10,11 @@ never written again and can be shared by rows for good: entry i, whose last toke
 (i + l/d - 1) % (S/d) of the row's page (i + l/d - 1) // (S/d). A row's first l/d - 1 slots stay empty.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
-from weft.ops.backend import FunctionBackend
 from weft.ops.checks import check_like
 from weft.ops.masked_attention import at_least_float32
-from weft.ops.spec import Spec
 
 Pools = tuple[Tensor, Tensor, Tensor, Tensor]
 """k_cmp (P, S/d, G, Dk), v_cmp (P, S/d, G, Dv), k_sel (P, S, G, Dk), v_sel (P, S, G, Dv)."""
@@ -57,18 +52,6 @@ def fetch_slots(pool: Tensor, pages: Tensor, slots: Tensor) -> Tensor:
     """Slots (S,) or (G, S), counted along one row's pages (W,), each group its own: (G, S, D), at least float32."""
     size, groups = pool.shape[1], torch.arange(pool.shape[2], device=pool.device)[:, None]
     return at_least_float32(pool[pages[slots // size], slots % size, groups])
-
-
-def unpaged(backend: FunctionBackend) -> FunctionBackend:
-    """The backend, which says of itself that it does not read through a page table."""
-    limits: Callable[[Spec], str | None] = backend.limits
-
-    def refuse_pages(spec: Spec) -> str | None:
-        if spec.option("paged"):
-            return "does not read keys through a page table; use backend='auto' or a cache without page_size"
-        return limits(spec)
-
-    return replace(backend, limits=refuse_pages)
 
 
 def check_pools(

@@ -26,11 +26,14 @@ struct Tensor {
     float* at(int64_t i, int64_t j, int64_t k) const { return static_cast<float*>(data) + offset(i, j, k); }
 
     // n numbers from (i, j, k, 0) on, as float32.
-    void read(float* out, int64_t i, int64_t j, int64_t k, int64_t n) const {
+    void read(float* out, int64_t i, int64_t j, int64_t k, int64_t n) const { read_at(out, offset(i, j, k), n); }
+
+    // The same from a place as `offset` gives it.
+    void read_at(float* out, int64_t place, int64_t n) const {
         if (dtype == FLOAT32) {
-            std::memcpy(out, at(i, j, k), 4 * n);
+            std::memcpy(out, static_cast<const float*>(data) + place, 4 * n);
         } else {
-            widen(out, static_cast<const uint16_t*>(data) + offset(i, j, k), n);
+            widen(out, static_cast<const uint16_t*>(data) + place, n);
         }
     }
 
