@@ -47,24 +47,26 @@ class RotaryEmbedding(nn.Module):
             positions: (B, T) int64, positions in the document.
 
         Returns:
-            Two float32 tensors (B, T, 1, dim / 2), which broadcast over heads.
+            Two float32 tensors (B, T, 1, dim), which broadcast over heads: what each dimension is multiplied by, and
+            what its partner is: -sin in the first of a pair, sin in the second.
         """
         if self.inv_freq.device != positions.device:  # parameters assigned out of the meta device move no buffers
             self.inv_freq = inverse_frequencies(self.dim, self.config, positions.device)
         angles = positions[..., None, None].float() * self.inv_freq  # (B, T, 1, dim / 2)
-        return angles.cos() * self.magnitude, angles.sin() * self.magnitude
+        cos, sin = angles.cos() * self.magnitude, angles.sin() * self.magnitude
+        if self.interleaved:
+            return torch.stack([cos, cos], dim=-1).flatten(-2), torch.stack([-sin, sin], dim=-1).flatten(-2)
+        return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
 
     def rotate(self, x: Tensor, cos_sin: tuple[Tensor, Tensor]) -> Tensor:
         """Turn x (B, T, heads, dim); computed in at least float32, returned in x's dtype and layout."""
         cos, sin = cos_sin
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
         if self.interleaved:
-            first, second = wide[..., 0::2], wide[..., 1::2]
-            turned = torch.stack([first * cos - second * sin, second * cos + first * sin], dim=-1).flatten(-2)
+            partners = wide.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
         else:
-            first, second = wide.chunk(2, dim=-1)
-            turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
-        return turned.to(x.dtype)
+            partners = wide.roll(self.dim // 2, dims=-1)
+        return (wide * cos).addcmul_(partners, sin).to(x.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryEmbedding:
         super()._apply(fn, recurse)
