@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.ops.torch_cases import BLOCKS, SELECT, Case, error, make, qkv
 from weft.ops import linear_cross_entropy, native_sparse_attention
 
-sliding, compressed, selected, selection, decode, entropy, one_pass = (
+sliding, compressed, selected, selection, decode, decode_cpu, entropy, one_pass = (
     import_module(f"weft.ops.{name}")
     for name in (
         "sliding_attention.torch_",
@@ -18,6 +18,7 @@ sliding, compressed, selected, selection, decode, entropy, one_pass = (
         "selected_attention.torch_",
         "block_selection.torch_",
         "native_sparse_attention.decode",
+        "native_sparse_attention.cpu_decode",
         "linear_cross_entropy.torch_",
         "linear_cross_entropy.one_pass",
     )
@@ -40,7 +41,8 @@ def calls() -> dict[str, tuple[Callable, tuple]]:
             selection._forward,
             (q.detach(), k_cmp.detach(), torch.zeros(1, 40, 4), None, None, None, 0, 8, 4, 16, 3, 0.5),
         ),
-        "decode": (decode.decode_step, (*one, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
+        "decode-cpu": (decode_cpu.decode_step, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
+        "decode": (decode.decode_step, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
         "cross-entropy": (entropy._forward, (hidden, weight, torch.arange(6), -100, 5.0)),
         "cross-entropy-sum": (one_pass._loss_and_gradients, (hidden, weight, torch.arange(6), -100, 5.0)),
     }

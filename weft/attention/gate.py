@@ -40,7 +40,9 @@ class BranchGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Gates of x (B, T, hidden_size): (B, T, H, 3) in at least float32, in the order of ``BRANCHES``."""
         logits = self.output(F.silu(self.hidden(x))).unflatten(-1, (self.num_heads, len(BRANCHES)))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / self.temperature
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if self.temperature != 1.0:
+            logits = logits / self.temperature
         return logits.softmax(dim=-1) if self.kind == "softmax" else logits.sigmoid()
 
     def extra_repr(self) -> str:

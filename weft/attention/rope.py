@@ -53,7 +53,9 @@ class RotaryEmbedding(nn.Module):
         if self.inv_freq.device != positions.device:  # parameters assigned out of the meta device move no buffers
             self.inv_freq = inverse_frequencies(self.dim, self.config, positions.device)
         angles = positions[..., None, None].float() * self.inv_freq  # (B, T, 1, dim / 2)
-        cos, sin = angles.cos() * self.magnitude, angles.sin() * self.magnitude
+        cos, sin = angles.cos(), angles.sin()
+        if self.magnitude != 1.0:
+            cos, sin = cos * self.magnitude, sin * self.magnitude
         if self.interleaved:
             return torch.stack([cos, cos], dim=-1).flatten(-2), torch.stack([-sin, sin], dim=-1).flatten(-2)
         return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)

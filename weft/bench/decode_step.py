@@ -71,7 +71,6 @@ class DecodeStep:
     ) -> None:
         self.shape, self.length, self.backend = shape, length, backend
         generator = torch.Generator(device).manual_seed(length)
-        self._lengths = torch.tensor([length], device=device)
         G, H = shape.num_key_value_heads, shape.num_attention_heads
         widths = (shape.head_dim, shape.v_head_dim)
 
@@ -109,7 +108,6 @@ class DecodeStep:
             **sizes,
             window_positions=self.ring_positions,
             query_offset=self.length - 1,
-            kv_lengths=self._lengths,
             backend=backend or self.backend,
         )
         assert isinstance(out, Tensor)

@@ -5,12 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from weft.ops.forward_only import forward_only
 from weft.ops.geometry import num_compressed_blocks
 from weft.ops.native import call, pointer, threads, view, with_contiguous_rows
 from weft.ops.tiled_attention import LOG2_E
 
 
-@torch.library.custom_op("weft::cpu_native_sparse_decode", mutates_args=())
+@forward_only("weft::cpu_native_sparse_decode", "cpu")
 def decode_step(
     q: Tensor,
     k_cmp: Tensor,
@@ -67,7 +68,7 @@ def decode_step(
     return out, lists
 
 
-@decode_step.register_fake
+@torch.library.register_fake("weft::cpu_native_sparse_decode")
 def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     num_selected = rest[-3]
     lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
