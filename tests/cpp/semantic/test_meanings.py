@@ -17,6 +17,9 @@ int by_macro(int n) { return TWICE(n); }
 int local(int size) { int global = size; return global; }
 int sum(one::Box a) { return (a + a).value; }
 template <class T> int dependent(T t) { return size(t); }
+typedef struct Handle Handle;
+struct Handle { int value; };
+int by_typedef(Handle* h) { return h->value; }
 int mixed(one::Box a) { return a.value + TWICE(one::size(2)); }
 """,
     "two.h": """#pragma once
@@ -82,3 +85,9 @@ def test_operators_and_what_macros_call_are_used_without_being_written(files):
     assert b"operator+" in unwritten
     assert meant[b"operator+"] == plus
     assert b"size" in _meant(files, "by_macro")[1]
+
+
+def test_a_typedef_of_a_struct_s_own_name_means_the_struct_too(files):
+    struct = _declared(files, b"Handle", "struct Handle { int value", "a.cc")
+    assert len(struct) == 1
+    assert struct < _meant(files, "by_typedef")[0][b"Handle"]

@@ -155,6 +155,9 @@ class _Reader:
             use = Reference(usr, path, cursor.location.offset, is_call, user)
             self.used.setdefault((path, use.start, usr), use)
             self._name(cursor, target, usr)
+            named = target.underlying_typedef_type.get_declaration() if target.kind in self._kinds.aliases else None
+            if named is not None and named.spelling == target.spelling:  # typedef struct X X;
+                self._name(cursor, named, named.get_usr())
 
     def _name(self, cursor: Any, target: Any, usr: str, *, declares: bool = False) -> None:
         """Note the name of a symbol at the place of a cursor, which may be in a file that the read one includes."""
@@ -170,6 +173,7 @@ class _Kinds(NamedTuple):
 
     references: frozenset[Any]
     bodies: frozenset[Any]
+    aliases: frozenset[Any]
     template_of: Callable[[Any], Any]
 
 
@@ -218,7 +222,8 @@ def _kinds() -> _Kinds:
         }
     )
     bodies = frozenset(each for each, what in declarations.items() if what == "function")
-    return _Kinds(declarations, silent, references, bodies, cindex.conf.lib.clang_getSpecializedCursorTemplate)
+    aliases = frozenset({kind.TYPEDEF_DECL, kind.TYPE_ALIAS_DECL})
+    return _Kinds(declarations, silent, references, bodies, aliases, cindex.conf.lib.clang_getSpecializedCursorTemplate)
 
 
 def _is_local(cursor: Any, kinds: _Kinds) -> bool:
