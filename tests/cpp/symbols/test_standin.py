@@ -44,7 +44,8 @@ def test_long_tables_keep_their_first_entry() -> None:
         (b"template <class T> class X : public Y<T> { int a; };", b"template <class T> class X;\n"),
         (b"struct EXPORT X final { int a; };", b"struct EXPORT X;\n"),
         (b"template <> struct X<int> { int a; };", None),
-        (b"enum E { A };", None),
+        (b"enum E : int { A, B };", b"enum E : int {};\n"),
+        (b"enum E { A } e;", None),
     ],
 )
 def test_forward_declarations(text: bytes, expected: bytes | None) -> None:

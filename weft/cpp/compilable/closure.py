@@ -19,7 +19,7 @@ _EVALUATES = re.compile(
 )
 """Declarations with these may look into types."""
 
-_JOIN = 1
+JOIN = 1
 """Tokens allowed for each border between pieces that are counted apart."""
 
 
@@ -42,9 +42,16 @@ class Selection:
     last: int = 0
     """The last place in full."""
 
+    announced: dict[Scope, bytes] = field(default_factory=dict)
+    """Opened classes that do not stand -> a declaration that stands in the place of each."""
+
     def copy(self) -> Selection:
         """Another one of the same leaves, to be changed on its own."""
         return Selection(self.leaves, dict(self.forms), set(self.names), set(self.scopes), self.tokens, self.last)
+
+    def within(self, leaf: Leaf) -> list[int]:
+        """Places that are this leaf, which may be of leaves that are cut otherwise."""
+        return [leaf.place]
 
     def full(self) -> set[int]:
         """Places of the leaves that stand in full."""
@@ -120,11 +127,11 @@ class _Walk:
         before = self.forms.get(leaf.place)
         if before is not None and before >= form:
             return True
-        cost = leaf.tokens(form) + _JOIN
+        cost = leaf.tokens(form) + JOIN
         sticky: list[Leaf] = []
         scopes: list[Scope] = []
         if before is not None:
-            cost -= leaf.tokens(before) + _JOIN
+            cost -= leaf.tokens(before) + JOIN
         elif leaf.scope not in self.scopes:  # a scope that stands has those around it
             scopes = [scope for scope in around(leaf.scope) if scope not in self.scopes]
             sticky = [
@@ -133,8 +140,8 @@ class _Walk:
                 for other in scope.sticky
                 if other.place not in self.forms and other is not leaf
             ]
-            cost += sum(scope.tokens + 2 * _JOIN for scope in scopes)
-            cost += sum(other.tokens(Form.FULL) + _JOIN for other in sticky)
+            cost += sum(scope.tokens + 2 * JOIN for scope in scopes)
+            cost += sum(other.tokens(Form.FULL) + JOIN for other in sticky)
         if self.tokens + cost > self._budget:
             return False
         self.tokens += cost
@@ -178,7 +185,7 @@ class _Walk:
         announced: set[bytes] = set()
         if self._care != "all":
             bodiless = leaf.item.kind == "prototype" or (form < Form.SHORT and not shape.members)
-            announced = shape.free if _only_declares(leaf, form) else shape.pointed if bodiless else announced
+            announced = shape.free if only_declares(leaf, form) else shape.pointed if bodiless else announced
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
             if name in leaf.meant and name not in around_it:
@@ -219,7 +226,7 @@ class _Walk:
         return True
 
 
-def _only_declares(leaf: Leaf, form: Form) -> bool:
+def only_declares(leaf: Leaf, form: Form) -> bool:
     """Whether all types named in it may be incomplete."""
     text = leaf.shape(form).text
     if leaf.item.kind == "alias":
@@ -245,10 +252,12 @@ def selected(selection: Selection) -> Iterator[tuple[str, list[tuple[int, int, b
             pieces.append((leaf.item.start, leaf.item.end, leaf.shape(selection.forms[place]).text))
     for scope in selection.scopes:
         item, text = scope.item, scope.facts.text
-        if item.inner > item.start or item.end > item.tail:
+        if item.inner > scope.start or item.end > item.tail:
             files[scope.facts.path] += [
-                (item.start, item.inner, text[item.start : item.inner]),
+                (scope.start, item.inner, text[scope.start : item.inner]),
                 (item.tail, item.end, text[item.tail : item.end]),
             ]
+    for scope, text in selection.announced.items():
+        files.setdefault(scope.facts.path, []).append((scope.start, scope.start, text))
     for path, pieces in files.items():
         yield path, sorted(pieces)

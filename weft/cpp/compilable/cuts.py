@@ -13,13 +13,16 @@ from .closure import Care, Selection, selected
 from .clusters import Ledger
 from .forms import Form
 from .leaves import PLACES, Leaf, Leaves, leaves_of
+from .narrow import Members, NarrowSelection
 from .pasting import paste
 from .segments import Segment, to_document
 
 _OPENED = 0.4
 """Of the budget: a class above it is opened."""
 
-_CARES: tuple[Care, ...] = ("all", "lean", "some")
+_OPENED_NARROWLY = 64
+"""Tokens: a class above it is opened where there is no room for all that a piece may need."""
+
 _LOOK = 64
 """Leaves tried for the rest of a document where too much is repeated already."""
 
@@ -34,10 +37,17 @@ _CROWDED = 0.7
 class _Draft:
     """A document in the making."""
 
-    selection: Selection
+    start: Selection
+    """What it holds before anything else."""
+
     care: Care = "all"
     held: list[Leaf] = field(default_factory=list)
     """Leaves that it is for, in order."""
+
+    selection: Selection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.selection = self.start.copy()
 
 
 @dataclass
@@ -59,9 +69,10 @@ class Cutter:
     def documents(self, path: str) -> Iterator[Document]:
         """Every leaf of the file stands in full in at least one of them."""
         leaves = self._around(path)
-        start = self._start(leaves)
-        written: set[int] = set()
-        current = _Draft(start.copy())
+        start = self._begun(Selection(leaves))
+        narrow = functools.cache(lambda: self._narrow_start(path, leaves))
+        written = start.full()
+        current = _Draft(start)
         ahead: set[int] = set()
         own = [leaf for leaf in leaves.all.values() if leaf.text and leaf.facts.path == path]
         order = sorted(own, key=lambda leaf: leaf.sticky)
@@ -74,38 +85,51 @@ class Cutter:
                 if self.ledger.is_over or current.care == "lean":
                     ahead |= self._add_later(current, order[position + 1 :], ahead)
                 written |= current.selection.full()
-                yield from self._finish(path, current, start)
-            for care in _CARES:
-                current = _Draft(start.copy(), care)
-                if self._add(current, leaf):
+                yield from self._finish(path, current)
+            for draft in self._attempts(start, narrow):
+                if self._add(draft, leaf):
+                    current = draft
                     break
             else:
-                current = _Draft(Selection(leaves), "some")
-                if not self._add(current, leaf):
-                    self.ledger.distinct += leaf.tokens(Form.FULL)
-                    yield from self._pieces(path, leaf)
-                    current = _Draft(start.copy())
+                self.ledger.distinct += leaf.tokens(Form.FULL)
+                yield from self._pieces(path, leaf)
+                current = _Draft(start)
         if current.held:
-            yield from self._finish(path, current, start)
+            yield from self._finish(path, current)
 
-    def _around(self, path: str) -> Leaves:
+    def _attempts(self, start: Selection, narrow: Callable[[], Selection]) -> Iterator[_Draft]:
+        """New documents, from one with all that its first leaf may need to one with that leaf alone."""
+        yield _Draft(start)
+        yield _Draft(start, "lean")
+        yield _Draft(narrow(), "lean")
+        yield _Draft(narrow(), "some")
+        yield _Draft(Selection(start.leaves), "some")
+
+    def _narrow_start(self, path: str, wide: Leaves) -> Selection:
+        """What every document holds that has no room for all that its leaves may need."""
+        places = {id(leaf.item): leaf.place for leaf in wide.all.values()}
+        leaves = self._around(path, _OPENED_NARROWLY)
+        own = {place: places[id(leaf.item)] for place, leaf in leaves.all.items() if id(leaf.item) in places}
+        return self._begun(NarrowSelection(leaves, members=Members(leaves, own)))
+
+    def _around(self, path: str, largest: int | None = None) -> Leaves:
         """The leaves of a file and of those that stand in a circle with it, whose include lines are gone."""
         circle = self.index.circle(path)
         if not circle:
-            return self.leaves(path)
+            return self.leaves(path, largest=largest)
         together = Leaves({}, [], {}, set())
         for number, other in enumerate(circle):
-            leaves = self.leaves(other, number * PLACES)
+            leaves = self.leaves(other, number * PLACES, largest)
             together.include(leaves)
             together.sticky += leaves.sticky
         return together
 
-    def leaves(self, path: str, first: int = 0) -> Leaves:
-        """The leaves of a file, their places counted from `first` on."""
+    def leaves(self, path: str, first: int = 0, largest: int | None = None) -> Leaves:
+        """The leaves of a file, their places counted from `first` on; classes above `largest` tokens are opened."""
         return leaves_of(
             self.index.facts[path],
             self._count,
-            largest=int(_OPENED * self.budget),
+            largest=int(_OPENED * self.budget) if largest is None else largest,
             late=lambda item: self._brought(path, item),
             read=lambda item: self._read(path, item),
             first=first,
@@ -127,7 +151,9 @@ class Cutter:
         if draft.care == "some" and draft.selection.tokens > _CROWDED * self.budget:
             return False
         further = bool(draft.held)  # the first one may have to do without
-        if not draft.selection.add([leaf.place], budget=self.budget, care=draft.care, with_tied=further):
+        if not draft.selection.add(
+            draft.selection.within(leaf), budget=self.budget, care=draft.care, with_tied=further
+        ):
             return False
         draft.held.append(leaf)
         return True
@@ -147,12 +173,12 @@ class Cutter:
         near = [leaf for leaf in leaves[:_LOOK] if leaf.place not in but and not leaf.sticky]
         return {leaf.place for leaf in near if self._add(draft, leaf)}
 
-    def _finish(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
+    def _finish(self, path: str, draft: _Draft) -> Iterator[Document]:
         """The draft's document, and its tokens in the ledger as far as they are new."""
         self.ledger.distinct += sum(leaf.tokens(Form.FULL) for leaf in draft.held)
-        yield from self._joined(path, draft, start)
+        yield from self._joined(path, draft)
 
-    def _joined(self, path: str, draft: _Draft, start: Selection) -> Iterator[Document]:
+    def _joined(self, path: str, draft: _Draft) -> Iterator[Document]:
         """The draft's document; two of its halves where joining its pieces cost more tokens than was allowed for."""
         segments = self._segments(draft.selection)
         document = to_document(segments, self.index, kind="cut", count_tokens=self.count_tokens)
@@ -164,17 +190,16 @@ class Cutter:
             return
         middle = len(draft.held) // 2
         for half in (draft.held[:middle], draft.held[middle:]):
-            part = _Draft(start.copy(), draft.care)
+            part = _Draft(draft.start, draft.care)
             for leaf in half:
                 if not self._add(part, leaf):
                     yield from self._pieces(path, leaf)
             if part.held:
-                yield from self._joined(path, part, start)
+                yield from self._joined(path, part)
 
-    def _start(self, leaves: Leaves) -> Selection:
+    def _begun(self, start: Selection) -> Selection:
         """What every document of the file holds: its includes and the like, as far as they fit."""
-        start = Selection(leaves)
-        places = [leaf.place for leaf in leaves.sticky]
+        places = [leaf.place for leaf in start.leaves.sticky]
         if not start.add(places, budget=self.budget // 2):
             for place in places:
                 start.add([place], budget=self.budget // 2, care="some")

@@ -13,15 +13,18 @@ class Form(IntEnum):
     """From the shortest to the item itself."""
 
     FORWARD = 0
-    """`class X;`"""
+    """`class X;`, `enum X {};`"""
 
-    LEAN = 1
-    """No bodies, not even those of constexpr functions."""
+    BARE = 1
+    """A function without its body, even where a constant may be computed with it."""
 
-    SHORT = 2
+    LEAN = 2
+    """No bodies, not even those of long constexpr functions."""
+
+    SHORT = 3
     """No comments, and no bodies where the language allows it."""
 
-    FULL = 3
+    FULL = 4
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..index import FileFacts
 from ..items import Item
 from ..symbols import (
+    bare,
     defined_names,
     forward_declaration,
     identifiers,
@@ -17,6 +18,7 @@ from ..symbols import (
 )
 from .forms import Form, Shape
 from .tables import entries
+from .ties import about, is_special, pattern
 
 PLACES = 1 << 20
 """More than the leaves of a file."""
@@ -24,13 +26,14 @@ PLACES = 1 << 20
 _WHOLE_GROUP = 1500
 """Bytes: an `#if` group up to this long stays in one piece."""
 
-_SPECIALISES = re.compile(rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s[^{;:]*<")
-_PATTERN = re.compile(
-    rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s+(?:[A-Z_]+\s+)?((?:\w+::)*\w+\s*<(?:[^<>,{};]|<[^<>{};]*>)*)"
-)
+_BYTES = 4
+"""Of a token, about."""
+
+_LONG_COMMENT = 200
+"""Bytes: a longer comment before a scope's opening is a leaf of its own, so that the scope costs less."""
+
 _LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
 _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
-_VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
 Need = tuple[int, Form]
 """A place, and the form that suffices there."""
 
@@ -50,6 +53,9 @@ class Scope:
     """Names in its opening, and in the `#elif` lines of a group."""
 
     facts: FileFacts
+    start: int
+    """Where its opening begins, after a long comment."""
+
     sticky: list[Leaf] = field(default_factory=list)
     """Leaves that stand wherever the scope stands."""
 
@@ -141,6 +147,8 @@ class Leaf:
             return None
         if form is Form.FORWARD:
             return forward_declaration(self.item, self.facts.text)
+        if form is Form.BARE:
+            return bare(self.item, self.facts.text)
         return stand_in(self.item, self.facts.text, lean=form is Form.LEAN)
 
     def _shape(self, text: bytes) -> Shape:
@@ -230,7 +238,7 @@ class _Builder:
         self._leaves: list[Leaf] = []
         length = len(facts.text)
         file = Item(0, length, "linkage", inner=0, tail=length)
-        self._file = Scope(file, None, 0, frozenset(), facts)
+        self._file = Scope(file, None, 0, frozenset(), facts, 0)
         self._in_code = False
 
     def build(self) -> Leaves:
@@ -240,7 +248,7 @@ class _Builder:
         for leaf in self._leaves:
             for name in leaf.defines:
                 definers.setdefault(name, []).append(leaf.place)
-        special = {leaf.place: leaf for leaf in self._leaves if _is_special(leaf)}
+        special = {leaf.place: leaf for leaf in self._leaves if is_special(leaf)}
         types = {
             name
             for leaf in self._leaves
@@ -248,8 +256,8 @@ class _Builder:
             for name in leaf.defines
         }
         aliases = {name for leaf in self._leaves if leaf.item.kind == "alias" for name in leaf.defines}
-        tied = [(leaf, about) for leaf in self._leaves if (about := _about(leaf, types) or _about(leaf, aliases))]
-        unnamed = [leaf for leaf in special.values() if not _pattern(leaf) & types]
+        tied = [(leaf, tie) for leaf in self._leaves if (tie := about(leaf, types) or about(leaf, aliases))]
+        unnamed = [leaf for leaf in special.values() if not pattern(leaf) & types]
         members = {name for leaf in self._leaves if in_type(leaf) for name in leaf.defines}
         everything = {leaf.place: leaf for leaf in self._leaves}
         shells = {leaf.place for leaf in self._leaves if not (leaf.text or in_type(leaf))}
@@ -265,14 +273,25 @@ class _Builder:
         branches = b"".join(
             self._facts.text[child.head : child.end] for child in item.children if child.kind == "branch"
         )
-        tokens = self._count(self._facts.text[item.start : item.inner]) + self._count(
+        start = self._after_comment(item)
+        tokens = self._count(self._facts.text[start : item.inner]) + self._count(
             self._facts.text[item.tail : item.end] or b"\n"
         )
-        inside = Scope(item, scope, tokens, frozenset(identifiers(opening + branches)), self._facts)
+        inside = Scope(item, scope, tokens, frozenset(identifiers(opening + branches)), self._facts, start)
+        if start > item.start:
+            comment = Item(item.start, start, "comment", head=item.start)
+            self._leaf(comment, inside, self._facts.text[item.start : start])
         if item.kind in ("namespace", "type") and item.name:
             self._shell(item, inside)
         for child in item.children:
             self._visit(child, inside)
+
+    def _after_comment(self, item: Item) -> int:
+        """Where a scope's opening begins: after its comment if that is long, else with it."""
+        text = self._facts.text
+        line = text.rfind(b"\n", item.start, item.head) + 1
+        start = line if line > item.start and not text[line : item.head].strip() else item.head
+        return start if start - item.start > _LONG_COMMENT else item.start
 
     def _opens(self, item: Item, text: bytes) -> bool:
         if item.inner < 0 or not item.children:
@@ -280,7 +299,7 @@ class _Builder:
         if item.kind in ("namespace", "linkage") or item is self._facts.guard_item:
             return True
         if item.kind == "conditional":
-            return len(text) > _WHOLE_GROUP and not _is_prelude(item)
+            return len(text) > min(_WHOLE_GROUP, _BYTES * self._largest) and not _is_prelude(item)
         return item.kind == "type" and len(text) > self._largest and self._count(text) > self._largest
 
     def _table(self, item: Item, scope: Scope, text: bytes) -> bool:
@@ -295,7 +314,7 @@ class _Builder:
         self._in_code = True
         head, closing = whole[table.start : table.inner], whole[table.tail : table.end]
         names = frozenset(identifiers(whole[table.head : table.inner]))
-        inside = Scope(table, scope, self._count(head) + self._count(closing), names, self._facts)
+        inside = Scope(table, scope, self._count(head) + self._count(closing), names, self._facts, table.start)
         defines = frozenset(defined_names(item, whole))
         for start, end in parts:
             part = Item(start, end, "invocation", head=start)
@@ -338,46 +357,9 @@ class _Builder:
             (self._file if scope.item is self._facts.guard_item else scope).sticky.append(leaf)
 
 
-def _about(leaf: Leaf, types: set[bytes]) -> frozenset[bytes]:
-    """Types that, once all are there, bring this leaf with them; empty where there is no such tie."""
-    scope = leaf.scope
-    if scope.item.kind == "type":
-        head = leaf.text[leaf.item.head - leaf.item.start : leaf.item.body - leaf.item.start]
-        return frozenset({scope.item.name.rpartition("::")[2].encode()}) if _VIRTUAL.search(head) else frozenset()
-    return frozenset(_head_names(leaf) & types) if _is_tied(leaf) else frozenset()
-
-
 def in_type(leaf: Leaf) -> bool:
     """Whether it is a member of an opened class."""
     return leaf.scope.item.kind == "type"
-
-
-def _is_tied(leaf: Leaf) -> bool:
-    if leaf.item.kind in ("function", "prototype") and any(name.startswith(b"operator") for name in leaf.defines):
-        return True
-    if leaf.item.kind == "function" and leaf.item.name.startswith("::"):  # a constant may need it
-        return re.search(rb"(?i:constexpr)", leaf.text[: leaf.item.body - leaf.item.start]) is not None
-    if leaf.item.kind == "prototype" and b"->" in leaf.text and leaf.item.name[:1].isupper():
-        return True
-    return _is_special(leaf)
-
-
-def _is_special(leaf: Leaf) -> bool:
-    """Whether it specialises a class template."""
-    head = leaf.text[leaf.item.head - leaf.item.start :][:400]
-    return leaf.item.kind == "type" and _SPECIALISES.match(head) is not None
-
-
-def _pattern(leaf: Leaf) -> set[bytes]:
-    """Names of the template that is specialised and of its first argument."""
-    found = _PATTERN.match(leaf.text[leaf.item.head - leaf.item.start :][:400])
-    return set() if found is None else identifiers(found[1])
-
-
-def _head_names(leaf: Leaf) -> frozenset[bytes]:
-    item = leaf.item
-    end = item.body if item.body >= 0 else item.end
-    return frozenset(identifiers(leaf.facts.text[item.head : end]))
 
 
 def _is_prelude(item: Item) -> bool:

@@ -1,10 +1,11 @@
 """What an item defines and what it uses, by names."""
 
 from .defines import defined_names
-from .standin import forward_declaration, stand_in
+from .standin import bare, forward_declaration, stand_in
 from .uses import free_names, identifiers, member_names, occurrences, pointed_names
 
 __all__ = [
+    "bare",
     "defined_names",
     "forward_declaration",
     "free_names",

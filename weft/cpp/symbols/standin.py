@@ -32,6 +32,7 @@ _MARKS = re.compile(
 _CLASS_HEAD = re.compile(
     rb"(template\s*<(?:[^<>{};()]|<[^<>{};()]*>)*>\s*)?(?:class|struct|union)\s+(?:[A-Z_]+\s+)?(\w+)\s*(?=final|:|$)"
 )
+_ENUM_HEAD = re.compile(rb"enum\s")
 _DIRECTIVE = re.compile(rb"^[ \t]*#", re.MULTILINE)
 
 
@@ -60,8 +61,24 @@ def stand_in(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
     return short if len(short) + _WORTH_IT < len(whole) else None
 
 
+def bare(item: Item, text: bytes) -> bytes | None:
+    """A function's declaration, even where a constant may be computed with it; None where that cannot stand."""
+    if item.kind != "function" or item.name.startswith("::"):
+        return None
+    if _MACRO_HEAD.match(text, item.head, max(item.body, item.head)):
+        return None
+    return prototype(item, text, evaluated=False)
+
+
 def forward_declaration(item: Item, text: bytes) -> bytes | None:
-    """`template <...> class X;` for a class; None for anything else, and for what no such line can announce."""
+    """`template <...> class X;` for a class, `enum X {};` for an enumeration that is declared alone.
+
+    None for anything else, and for what no such line can announce.
+    """
+    if item.kind == "enum" and item.name and "::" not in item.name and item.body >= 0:
+        head = without_comments(text[item.head : item.body])
+        alone = _ENUM_HEAD.match(head) and text[item.head : item.end].rstrip().endswith((b"};", b"} ;"))
+        return head.rstrip() + b" {};\n" if alone else None
     if item.kind != "type" or item.body < 0 or not item.name or "::" in item.name:
         return None
     head = without_comments(text[item.head : item.body])
@@ -100,14 +117,21 @@ def _line_start(text: bytes, item: Item) -> int:
     return start if start >= item.start and not text[start : item.head].strip() else item.head
 
 
-def prototype(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
-    """The function's declaration up to its body, with a semicolon; None where it needs the body (see `stand_in`)."""
+def prototype(item: Item, text: bytes, *, lean: bool = False, evaluated: bool = True) -> bytes | None:
+    """The function's declaration up to its body, with a semicolon; None where it needs the body (see `stand_in`).
+
+    Args:
+        item: Of `text`.
+        text: The whole file.
+        lean: Leave out long bodies of constexpr functions.
+        evaluated: False to leave out all of those.
+    """
     if item.body < 0:
         return None
     head = text[item.head : item.body]
     plain = _TRIVIA.sub(lambda found: b" " * len(found[0]), head)
-    evaluated = _NEEDS_BODY.search(plain) and not (lean and item.end - item.body > _SMALL_BODY)
-    if _DIRECTIVE.search(plain) or evaluated or (_DEDUCED.search(plain) and b"->" not in plain):
+    constant = _NEEDS_BODY.search(plain) and evaluated and not (lean and item.end - item.body > _SMALL_BODY)
+    if _DIRECTIVE.search(plain) or constant or (_DEDUCED.search(plain) and b"->" not in plain):
         return None
     return without_comments(head[: member_initialisers(plain)]).rstrip() + b";\n"
 

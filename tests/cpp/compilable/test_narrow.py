@@ -1,0 +1,146 @@
+"""The least that a piece of a header needs: what stands with it is what it asks for."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from weft.cpp.compilable import documents
+from weft.cpp.compilable.closure import Selection, selected
+from weft.cpp.compilable.leaves import Leaves, leaves_of
+from weft.cpp.compilable.narrow import Members, NarrowSelection
+from weft.cpp.index import file_facts
+from weft.cpp.project import Project, SourceFile
+
+
+def words(text: bytes) -> int:
+    return len(re.findall(rb"\w+|[^\w\s]", text))
+
+
+def opened(text: str) -> Leaves:
+    """The leaves of a header whose classes are all opened."""
+    facts = file_facts(SourceFile("a.h", text.encode()))
+    return leaves_of(facts, words, largest=8, late=lambda item: None, read=lambda item: frozenset())
+
+
+def written(selection: Selection) -> str:
+    return "".join(piece.decode() for _, pieces in selected(selection) for _, _, piece in pieces)
+
+
+def around(use: str, code: str) -> str:
+    """What stands with the declaration `use`, which is in `code` or after it."""
+    leaves = opened(code if use in code else code + use + "\n")
+    (place,) = [place for place, leaf in leaves.all.items() if use.encode() in leaf.text]
+    selection = NarrowSelection(leaves, members=Members(leaves, {}))
+    assert selection.add([place], budget=10_000)
+    assert selection.tokens >= words(written(selection).encode())
+    return written(selection)
+
+
+def pieces(text: str, max_tokens: int) -> list[str]:
+    """Documents of a project of one header."""
+    of = Project("p", (SourceFile("a.h", text.encode()),))
+    return [document.text.decode() for document in documents(of, max_tokens=max_tokens, count_tokens=words)]
+
+
+def functions(name: str) -> str:
+    """Members of a class, each with a body."""
+    return "".join(f"  int {name}{n}(int a) const {{ return a * {n} + {n} * a / {n}; }}\n" for n in range(1, 13))
+
+
+def enclosed(code: str) -> str:
+    return f"#ifndef A_H\n#define A_H\nnamespace a {{\n{code}}}\n#endif\n"
+
+
+OTHER = f"class Other {{\n public:\n  Other(int a);\n  int size() const;\n{functions('other')}}};\n"
+
+
+@pytest.mark.parametrize(
+    "use, wanted, spared",
+    [
+        ("int f(Other* o);", ["class Other;"], ["class Other {", "Other(int a)", "other3"]),
+        ("int f(const Other& o) { return o.size(); }", ["int size() const;"], ["Other(int a)", "other3"]),
+        ("int f() { return Other(1).other3(2); }", ["Other(int a);", "other3(int a) const;"], ["other4", "size"]),
+        ("using T = Other;", ["class Other {"], ["Other(int a)", "size"]),
+    ],
+    ids=["pointed to", "asked for a member", "constructed", "complete"],
+)
+def test_a_class_brings_what_is_asked_of_it(use: str, wanted: list[str], spared: list[str]) -> None:
+    found = around(use, OTHER)
+    assert [line for line in wanted if line not in found] == []
+    assert [line for line in spared if line in found] == []
+
+
+def test_members_of_classes_that_are_not_mentioned_stay_out() -> None:
+    mine = "class Mine {\n public:\n  int twice() const { return 2 * size(); }\n  int size() const;\n};\n"
+    found = around("int twice() const { return 2 * size(); }", OTHER + mine)
+    assert "Other" not in found
+    assert "int size() const;" in found
+
+
+def test_members_of_a_base_come_by_their_names() -> None:
+    derived = "class Derived : public Other {\n public:\n  int twice() const { return 2 * size(); }\n};\n"
+    found = around("int twice() const { return 2 * size(); }", OTHER + derived)
+    assert "int size() const;" in found
+    assert "other3" not in found
+
+
+def test_operators_and_friends_come_where_they_are_applied() -> None:
+    befriended = "  friend class Reader;\n  friend int peek(const V& v);\n"
+    value = f"class V {{\n{befriended} public:\n  V& operator+=(int a);\n  V& operator*=(int a);\n  int n_;\n}};\n"
+    found = around("int peek(const V& v) { V w(v); w += 2; return w.n_; }", value)
+    assert "friend int peek" in found
+    assert "operator+=" in found
+    assert "operator*=" not in found
+    assert "Reader" not in found
+
+
+def test_virtual_functions_come_where_they_are_called_and_if_their_base_is_not_here() -> None:
+    derived = "class D : public B {\n public:\n  void grow(int n) override;\n  int d;\n};\n"
+    base = "class B {\n public:\n  virtual void grow(int n) = 0;\n};\n"
+    assert "grow(int n) override" in around("int f() { return sizeof(D); }", derived)
+    assert "grow" not in around("int f() { return sizeof(D); }", base + derived)
+    assert "grow(int n) override" in around("void g(B& b, D d) { b.grow(1); }", base + derived)
+
+
+def test_overloads_come_where_they_are_called() -> None:
+    shows = "int show(int a);\nint show(char a);\n"
+    assert "int show(int a);" not in around("int show(long a) { return 1; }", shows)
+    assert "int show(int a);" in around("int show(long a) { return show(int(a)); }", shows)
+    primary = "template <class T> int kind(T a) { return 0; }\n"
+    assert "int kind(T a)" in around("template <> int kind(int a) { return 1; }", primary)
+
+
+def test_an_enumeration_that_is_only_named_stands_without_its_values() -> None:
+    kinds = "enum Kind { low, high };\n"
+    assert "enum Kind {};" in around("int f(Kind k) { return g(k); }", kinds)
+    assert "enum Kind { low, high };" in around("int f(Kind k) { return k == low; }", kinds)
+
+
+def test_a_long_comment_stands_once_and_with_its_class() -> None:
+    comment = "/** A comment that is longer than any declaration. " + "It goes on. " * 20 + "*/\n"
+    found = pieces(enclosed(comment + f"class X {{\n public:\n{functions('x')}{functions('y')}}};\n"), 200)
+    (with_comment,) = [piece for piece in found if "longer than any" in piece]
+    assert re.search(r"\*/\s*class X \{", with_comment)
+    assert len(found) > 2
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_pieces_of_classes_that_know_each_other_compile() -> None:
+    base = (
+        "class Node {\n public:\n  explicit Node(int n);\n  virtual ~Node();\n"
+        f"  virtual Leaf* leaf() {{ return nullptr; }}\n{functions('node')} protected:\n  Node* next_;\n"
+        "  int n_;\n};\n"
+    )
+    leaf = (
+        "class Leaf : public Node {\n public:\n  Leaf(int n) : Node(n) {}\n  Leaf* leaf() override { return this; }\n"
+        f"  int depth() const {{ return next_ ? next_->node3(n_) : kLow; }}\n{functions('leaf')}}};\n"
+    )
+    use = "inline int sum(Node& n) { Leaf l(3); return l.depth() + (n.leaf() ? n.leaf()->leaf2(1) : kHigh); }\n"
+    found = pieces(enclosed("class Leaf;\nenum Kind { kLow, kHigh };\n" + base + leaf + use), 160)
+    assert len(found) > 3
+    command = ["g++", "-std=c++17", "-fsyntax-only", "-xc++", "-"]
+    for piece in found:
+        ran = subprocess.run(command, input=piece, text=True, check=False, capture_output=True)
+        assert ran.returncode == 0, ran.stderr + piece

@@ -1,0 +1,380 @@
+"""The least that a piece of a file needs, for documents that have no room for all that its names may mean.
+
+Classes are opened down to their members, and what nothing in the piece asks for stays out: members of classes that it
+does not mention, constructors of what it does not construct, virtual functions that nobody calls or overrides,
+operators that it does not apply, friends that are not here. A class that is only pointed to is announced.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from ..symbols import forward_declaration, identifiers
+from .closure import JOIN, Care, Selection, around, only_declares
+from .forms import Form, Shape
+from .leaves import Leaf, Leaves, Scope
+
+_BUILT = re.compile(
+    rb"\b([A-Za-z_]\w*)(?=\s*(?:<[^<>;{}()]*>\s*)?(?:[({]|[A-Za-z_]\w*\s*[({;=,]))"
+    rb"|\bmake_\w+\s*<\s*(?:\w+::)*(\w+)|\b([A-Za-z_]\w*)(?=::\3\s*;)"
+)
+_SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
+_SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
+_STATIC = re.compile(rb"\bstatic\b")
+_OVERRIDES = re.compile(rb"\b(?:override|final)\b")
+_DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
+_SYMBOL = re.compile(rb"//[^\n]*|/\*[\s\S]*?\*/|->\*?|\+\+|--|<=>|<<=?|>>=?|&&|\|\||[-+*/%&|^!<>=]=|[-+*/%&|^~!<>]")
+
+
+@dataclass(frozen=True)
+class Members:
+    """What is known of a file's classes once they are opened."""
+
+    leaves: Leaves
+    own: dict[int, int]
+    """Place of a leaf -> its place where classes are opened only if they are large."""
+
+    @functools.cached_property
+    def classes(self) -> dict[bytes, list[Scope]]:
+        """Name -> opened classes of that name."""
+        found: dict[bytes, list[Scope]] = {}
+        for scope in dict.fromkeys(scope for leaf in self.leaves.all.values() for scope in around(leaf.scope)):
+            if scope.item.kind == "type" and scope.item.name:
+                found.setdefault(class_name(scope), []).append(scope)
+        return found
+
+    @functools.cached_property
+    def operators(self) -> list[tuple[Leaf, Scope]]:
+        """Operators that are members, each with its class."""
+        found = []
+        for leaf in self.leaves.all.values():
+            scope = class_of(leaf)
+            if scope is not None and (leaf.item.name.startswith("operator") or _symbols(leaf)):
+                found.append((leaf, scope))
+        return found
+
+    @functools.cached_property
+    def _bases(self) -> dict[Scope, frozenset[Scope]]:
+        return {}
+
+    def above(self, scope: Scope) -> frozenset[Scope]:
+        """A class, those around it and those that it derives from, as far as they are opened."""
+        if scope not in self._bases:
+            self._bases[scope] = frozenset({scope})  # ends circles of names
+            found = {scope}
+            for outer in around(scope):
+                if outer.item.kind == "type":
+                    found.add(outer)
+                    named = outer.uses & self.classes.keys() - {class_name(outer)}
+                    found.update(base for name in named for one in self.classes[name] for base in self.above(one))
+            self._bases[scope] = frozenset(found)
+        return self._bases[scope]
+
+
+@dataclass
+class NarrowSelection(Selection):
+    """Leaves with the least that they need."""
+
+    members: Members = field(kw_only=True)
+    mentioned: set[bytes] = field(default_factory=set)
+    """All names in what stands."""
+
+    roots: set[bytes] = field(default_factory=set)
+    """What the leaves mention that the document is for, and their classes."""
+
+    asked: set[bytes] = field(default_factory=set)
+    """Names after `.` and `->`."""
+
+    symbols: set[bytes] = field(default_factory=set)
+    """Operators that the leaves apply that the document is for."""
+
+    def copy(self) -> NarrowSelection:
+        """Another one of the same leaves, to be changed on its own."""
+        return replace(
+            self,
+            forms=dict(self.forms),
+            names=set(self.names),
+            scopes=set(self.scopes),
+            announced=dict(self.announced),
+            mentioned=set(self.mentioned),
+            roots=set(self.roots),
+            asked=set(self.asked),
+            symbols=set(self.symbols),
+        )
+
+    def within(self, leaf: Leaf) -> list[int]:
+        """The leaves that lie in this one."""
+        start, end, path = leaf.item.start, leaf.item.end, leaf.facts.path
+        return [
+            place
+            for place, inner in self.leaves.all.items()
+            if inner.text and inner.facts.path == path and start <= inner.item.start and inner.item.end <= end
+        ]
+
+    def full(self) -> set[int]:
+        """Places of the leaves that stand in full, among those of the wider cut."""
+        return {self.members.own[place] for place in super().full() if place in self.members.own}
+
+    def add(
+        self,
+        places: Iterable[int],
+        *,
+        budget: int,
+        care: Care = "lean",
+        form: Form = Form.FULL,
+        with_tied: bool = True,
+    ) -> bool:
+        """As for any selection; `all` brings no more than `lean`, and all that is tied has to fit."""
+        trial = self.copy()
+        if not _Walk(trial, budget, partial=care == "some").run(places, form):
+            return False
+        vars(self).update(vars(trial))
+        return True
+
+
+class _Walk:
+    """Breadth first along needs; changes the selection even where it fails."""
+
+    def __init__(self, selection: NarrowSelection, budget: int, *, partial: bool) -> None:
+        self._to, self._budget, self._partial = selection, budget, partial
+        self._leaves, self._members = selection.leaves, selection.members
+
+    def run(self, places: Iterable[int], form: Form) -> bool:
+        """False if the leaves themselves do not fit, or what they need."""
+        queue: list[Leaf] = []
+        for place in places:
+            leaf = self._leaves.all[place]
+            self._to.last = max(self._to.last, place)
+            if not self._take(leaf, form, queue):
+                return False
+            if form is Form.FULL and not leaf.sticky:
+                self._to.roots |= leaf.shape(form).free
+                self._to.roots.update(class_name(scope) for scope in around(leaf.scope) if scope.item.kind == "type")
+                self._to.symbols |= _applied(leaf)
+        position = 0
+        while position < len(queue):
+            while position < len(queue):
+                leaf = queue[position]
+                position += 1
+                for fits in self._take_needed(leaf, queue):
+                    if not fits and not self._partial:
+                        return False
+            for other in list(self._wanted()):
+                if not self._take(other, _least(other), queue) and not self._partial:
+                    return False
+        return True
+
+    def _take(self, leaf: Leaf, form: Form, queue: list[Leaf]) -> bool:
+        """Select a leaf in at least this form, and the scopes around it; False if there is no room."""
+        forms = self._to.forms
+        before = forms.get(leaf.place)
+        if before is not None and before >= form:
+            return True
+        cost = leaf.tokens(form) + JOIN
+        scopes: list[Scope] = []
+        sticky: list[Leaf] = []
+        if before is None:
+            scopes = [scope for scope in around(leaf.scope) if scope not in self._to.scopes]
+            sticky = [
+                other
+                for scope in scopes
+                for other in scope.sticky
+                if other.place not in forms and other is not leaf and other.item.kind != "friend"
+            ]
+            cost += sum(scope.tokens + 2 * JOIN for scope in scopes)
+            cost += sum(other.tokens(_brief(other)) + JOIN for other in sticky)
+        else:
+            cost -= leaf.tokens(before) + JOIN
+        if self._to.tokens + cost > self._budget:
+            return False
+        self._to.tokens += cost
+        self._to.scopes.update(scopes)
+        for scope in scopes:
+            self._to.announced.pop(scope, None)
+        forms[leaf.place] = form
+        forms.update((other.place, _brief(other)) for other in sticky)
+        queue.append(leaf)
+        queue.extend(sticky)
+        return True
+
+    def _take_needed(self, leaf: Leaf, queue: list[Leaf]) -> Iterator[bool]:
+        """Take what a leaf's names lead to; False for each that does not fit."""
+        form = self._to.forms[leaf.place]
+        shape, definers = leaf.shape(form), self._leaves.definers
+        names = set(shape.free)
+        for scope in around(leaf.scope):
+            names |= scope.uses
+        if leaf.item.kind == "friend" and b"(" not in shape.text:
+            return  # announces what it names
+        self._to.mentioned |= names
+        self._to.asked |= shape.members
+        if form is Form.FULL:
+            names |= leaf.unwritten
+        names |= leaf.read
+        names &= definers.keys()
+        names -= _only_introduced(leaf, shape)
+        if leaf.pasted:
+            names |= {name for name in definers if name.startswith(leaf.pasted)}
+        related = self._related(leaf, names)
+        built = _built(shape.text)
+        announced = _announced(leaf, form, shape)
+        for name in sorted(names):
+            places = [self._leaves.all[place] for place in self._visible(leaf, name, related, built)]
+            if name in announced:
+                yield from self._announce(places, queue)
+            else:
+                yield from (self._take(other, _least(other, name), queue) for other in places)
+
+    def _announce(self, leaves: list[Leaf], queue: list[Leaf]) -> Iterator[bool]:
+        """A forward declaration of what these define, or as little of it as there is."""
+        forward = [leaf for leaf in leaves if leaf.item.kind == "forward" and leaf.text]
+        for leaf in forward or leaves:
+            if leaf.text or leaf.scope.item.kind != "type":
+                yield self._take(leaf, Form.FORWARD, queue)
+                continue
+            scope = leaf.scope
+            text = forward_declaration(scope.item, scope.facts.text)
+            if text is None:
+                yield self._take(leaf, Form.FORWARD, queue)
+            elif scope not in self._to.scopes and scope not in self._to.announced:
+                inside = [outer for outer in around(scope.parent) if outer not in self._to.scopes]
+                cost = leaf.count(text) + JOIN + sum(outer.tokens + 2 * JOIN for outer in inside)
+                if fits := self._to.tokens + cost <= self._budget:
+                    self._to.tokens += cost
+                    self._to.announced[scope] = text
+                    self._to.scopes.update(inside)
+                    for other in (other for outer in inside for other in outer.sticky if other.item.kind != "friend"):
+                        fits = self._take(other, _brief(other), queue) and fits
+                yield fits
+
+    def _visible(self, leaf: Leaf, name: bytes, related: set[Scope], built: set[bytes]) -> Iterator[int]:
+        """Of the leaves that define a name, those that this one may mean: before it, or in its own class."""
+        limit = self._to.last if leaf.item.kind == "macro" else leaf.place
+        own = class_of(leaf)
+        opened = any(name == class_name(scope) for scope in self._to.scopes if scope.item.kind == "namespace")
+        for place in self._leaves.definers[name]:
+            other = self._leaves.all[place]
+            scope = class_of(other)
+            if place == leaf.place or (scope is not None and scope not in related):
+                continue
+            if place >= limit and (own is None or own not in around(other.scope)):
+                continue
+            if scope is not None and other.text and name == class_name(scope) and name not in built:
+                continue  # a constructor
+            if name in leaf.meant and not other.may_declare(name, leaf.meant[name]):
+                continue
+            namespace = not other.text and scope is None
+            if namespace and (opened or other.facts is not leaf.facts):
+                continue  # one of several with that name is enough
+            opened |= namespace
+            yield place
+
+    def _related(self, leaf: Leaf, names: set[bytes]) -> set[Scope]:
+        """Classes whose members a leaf may name as they are: its own, those that it mentions, and their bases."""
+        found: set[Scope] = set()
+        own = class_of(leaf)
+        if own is not None:
+            found |= self._members.above(own)
+        for name in names & self._members.classes.keys():
+            for scope in self._members.classes[name]:
+                found |= self._members.above(scope)
+        return found
+
+    def _wanted(self) -> Iterator[Leaf]:
+        """What no name leads to, as far as something asks for it."""
+        to, everything = self._to, self._leaves.all
+        for name in sorted(to.asked & self._leaves.members):
+            for place in self._leaves.definers[name]:
+                scope = class_of(everything[place])
+                if scope is not None and place not in to.forms and self._mentions(scope):
+                    yield everything[place]
+        for leaf, types in self._leaves.tied:
+            if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(self._stands, types)):
+                continue
+            symbols = _symbols(leaf)
+            if class_of(leaf) is None and leaf.place > to.last:
+                continue
+            if symbols & to.symbols if symbols else leaf.defines & (to.mentioned | to.asked) or self._overrides(leaf):
+                yield leaf
+        for leaf, scope in self._members.operators:
+            if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots:
+                continue
+            if not _symbols(leaf) or _symbols(leaf) & (to.symbols | {b"()", b"[]"}):
+                yield leaf
+        known = to.roots & self._leaves.definers.keys()
+        for scope in sorted(to.scopes, key=lambda scope: (scope.facts.path, scope.item.start)):
+            friends = (leaf for leaf in scope.sticky if leaf.item.kind == "friend" and leaf.place not in to.forms)
+            yield from (leaf for leaf in friends if identifiers(leaf.text) & known - {class_name(scope)})
+
+    def _mentions(self, scope: Scope) -> bool:
+        """Whether an opened class stands or what stands names it, and it is not defined later."""
+        return scope in self._to.scopes or (
+            class_name(scope) in self._to.mentioned and scope.item.start < self._leaves.all[self._to.last].item.start
+        )
+
+    def _overrides(self, leaf: Leaf) -> bool:
+        """Whether a member overrides one of a class that is not among the leaves, and may be pure there."""
+        alone = all(self._leaves.definers[name] == [leaf.place] for name in leaf.defines)
+        return class_of(leaf) is not None and alone and _OVERRIDES.search(leaf.text) is not None
+
+    def _stands(self, name: bytes) -> bool:
+        forms = self._to.forms
+        return any(forms.get(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
+
+
+def class_of(leaf: Leaf) -> Scope | None:
+    """The innermost opened class that it is a member of."""
+    return next((scope for scope in around(leaf.scope) if scope.item.kind == "type" and scope.item.name), None)
+
+
+def class_name(scope: Scope) -> bytes:
+    """Without its qualification."""
+    return scope.item.name.rpartition("::")[2].encode()
+
+
+def _least(leaf: Leaf, name: bytes = b"") -> Form:
+    """The form of a leaf that a name leads to: constants are computed by few members, enumerators have names."""
+    if leaf.item.kind == "enum" and name == leaf.item.name.encode() and not _SCOPED.match(leaf.text):
+        return Form.FORWARD
+    return Form.BARE if class_of(leaf) is not None and _STATIC.search(leaf.text) is None else Form.LEAN
+
+
+def _brief(leaf: Leaf) -> Form:
+    """Without its comments, where it has some."""
+    return Form.FULL if leaf.shape(Form.LEAN) is leaf.shape(Form.FULL) else Form.LEAN
+
+
+def _announced(leaf: Leaf, form: Form, shape: Shape) -> set[bytes]:
+    """Names in a leaf whose types need not be complete."""
+    if leaf.item.kind == "friend" or only_declares(leaf, form):
+        return shape.free
+    bodiless = leaf.item.kind in ("prototype", "variable") and b"{" not in shape.text
+    return shape.pointed if bodiless or (form < Form.SHORT and not shape.members) else set()
+
+
+def _only_introduced(leaf: Leaf, shape: Shape) -> set[bytes]:
+    """A function's name where it is not called in it: its overloads are not needed. A specialisation needs another."""
+    if leaf.item.kind not in ("function", "prototype") or _SPECIAL.search(shape.text):
+        return set()
+    names = {b"operator" if name.startswith(b"operator") else name for name in leaf.defines}
+    once = {name for name in names if len(re.findall(rb"\b%b\b" % re.escape(name), shape.text)) == 1}
+    return {name for name in leaf.defines if (b"operator" if name.startswith(b"operator") else name) in once}
+
+
+def _built(text: bytes) -> set[bytes]:
+    """Names of which objects may be constructed or destroyed."""
+    found = {name for names in _BUILT.findall(text) for name in names}
+    return found | set(_DESTROYED.findall(text))
+
+
+def _applied(leaf: Leaf) -> set[bytes]:
+    """Operators in a leaf's code."""
+    return set(_SYMBOL.findall(leaf.text)) if leaf.item.kind in ("function", "type", "variable", "macro") else set()
+
+
+def _symbols(leaf: Leaf) -> set[bytes]:
+    """What a leaf that defines operators defines."""
+    return {name[8:] for name in leaf.defines if name.startswith(b"operator") and not name[8:9].isalnum()} - {b"="}
