@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-BENCH ?= --length 4096 16384
+BENCH ?= --length 4096 16384 65536 --repeats 3 --budget 400
 PROJECT := pyproject.toml constraints.txt tools/install.sh
 
 .DEFAULT_GOAL := help
@@ -35,8 +35,8 @@ format: .venv/.ready-dev  ## let ruff mend and format every file
 bench: .venv/.ready-train  ## time a decode step against dense attention on this machine
 	@$(BIN)/weft bench decode $(ARGS)
 
-bench-cpu: .venv/.ready-train  ## every benchmark on this CPU, into benchmarks/results (minutes)
-	@$(BIN)/weft bench decode --json benchmarks/results/decode.json
+bench-cpu: .venv/.ready-train  ## every benchmark on this CPU, into benchmarks/results (half an hour)
+	@$(BIN)/weft bench decode --length 8192 16384 32768 65536 --repeats 25 --json benchmarks/results/decode.json
 	@$(BIN)/weft bench attention $(BENCH) --json benchmarks/results/attention.json --png docs/images/attention.png
 	@$(BIN)/weft bench selection $(BENCH) --json benchmarks/results/selection.json
 	@$(BIN)/weft bench train --json benchmarks/results/train.json
