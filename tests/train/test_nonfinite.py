@@ -44,3 +44,18 @@ def test_skips_in_a_row_are_bounded_and_counted(tmp_path):
     assert counters.skips == 4
     with pytest.raises(Diverged, match=r"3 times in a row; train\.max_skips allows 2"):
         check.judge(6, math.nan, 1.0, counters, "f", [])
+
+
+def test_a_run_that_goes_on_keeps_the_incidents_up_to_its_step(tmp_path):
+    record = tmp_path / "nonfinite.jsonl"
+    check = guard(tmp_path, "skip", [])
+    check.restart(0)
+    assert not record.exists()  # nothing has happened
+    for step in (2, 4, 5):
+        check.judge(step, math.nan, 1.0, Counters(), "a", [])
+    check = guard(tmp_path, "skip", [])
+    check.restart(3)
+    check.judge(4, math.nan, 1.0, Counters(), "b", [])
+    check.judge(4, math.inf, 1.0, Counters(), "c", [])  # also without a restart no step stands twice
+    incidents = [json.loads(line) for line in record.read_text().splitlines()]
+    assert [(incident["step"], incident["batch_hash"]) for incident in incidents] == [(2, "a"), (4, "c")]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weft.train.state import Counters
+from weft.train.telemetry import Lines
 
 
 class Diverged(ValueError):  # noqa: N818  (says what happened)
@@ -34,7 +35,14 @@ class NonFinite:
         self._policy = policy
         self._max_in_a_row = max_in_a_row
         self._path = path
+        self._incidents = Lines(path, json.dumps, lambda line: int(json.loads(line)["step"]))
         self._say = say
+
+    def restart(self, step: int) -> None:
+        """Drops incidents behind `step`, from which a run goes on: they happen again, or they do not."""
+        if self._path.exists():
+            self._incidents.restart(step)
+            self._incidents.close()
 
     def judge(
         self, step: int, loss: float, norm: float, counters: Counters, batch_hash: str, ids: Sequence[Any]
@@ -55,8 +63,9 @@ class NonFinite:
             "batch_hash": batch_hash,
             "ids": list(ids),
         }
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(incident) + "\n")
+        self._incidents.restart(step - 1)  # opens the file, which a run without incidents does not have
+        self._incidents.write(incident)
+        self._incidents.close()
         what = (
             f"step {step}: the loss is {loss:g} and the gradient's norm {norm:g} (batch {batch_hash}, see {self._path})"
         )

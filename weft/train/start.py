@@ -108,6 +108,7 @@ def _open_record(trainer: Trainer) -> None:
     """Writes down this start, opens the record behind the step it starts from, and introduces the run."""
     folder, counters, config = trainer.folder, trainer.counters, trainer.config
     dropped = trainer.metrics.restart(counters.step, counters.evaluated)
+    trainer.guard.restart(counters.step)
     folder.write_config(config)
     record_start(folder.environment, trainer.about["environment"], counters.step)
     trainer.data.tokenizer.save(folder.tokenizer)
