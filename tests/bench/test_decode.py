@@ -52,6 +52,39 @@ def test_a_wrong_side_is_not_timed(monkeypatch: pytest.MonkeyPatch):
         decode.measure_decode([60], shape=SMALL, repeats=1, whole_layer=False)
 
 
+class FakeGraph:
+    """What `graphed` gives, without a GPU: a replay calls the run and writes what it returned."""
+
+    def __init__(self, run, factor: float = 1.0) -> None:
+        self.out = run().clone()
+        self.replay = lambda: self.out.copy_(run() * factor)
+
+
+RUNS = {"by_query": lambda: torch.ones(3), "by_op": lambda: torch.full((3,), 2.0), "sparse": lambda: torch.arange(3.0)}
+
+
+def test_both_sides_are_replayed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "graphed", lambda run: None if run is RUNS["by_op"] else FakeGraph(run))
+    runs, found, worst = decode.replays(RUNS, 1e-6)
+    assert found == {"by_query": True, "by_op": False, "sparse": True}
+    assert set(runs) == {"by_query", "sparse"}  # a way that cannot be captured is not compared with graphs
+    assert torch.equal(runs["sparse"](), torch.arange(3.0))
+    assert worst == 0
+
+
+def test_a_side_without_a_graph_is_called_and_so_is_the_other(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "graphed", lambda run: None if run is RUNS["sparse"] else FakeGraph(run))
+    runs, found, _ = decode.replays(RUNS, 1e-6)
+    assert runs == RUNS
+    assert found == {"by_query": True, "by_op": True, "sparse": False}
+
+
+def test_a_wrong_replay_is_not_timed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(decode, "graphed", lambda run: FakeGraph(run, 1.01))
+    with pytest.raises(RuntimeError, match="the graph of 'by_query' deviates"):
+        decode.replays(RUNS, 1e-3)
+
+
 def test_contenders_run_in_turn():
     ran: list[str] = []
     times = time_in_turn({"a": lambda: ran.append("a"), "b": lambda: ran.append("b")}, repeats=3, warmups=1)

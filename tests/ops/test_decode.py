@@ -10,7 +10,9 @@ from torch import Tensor
 from tests.ops.torch_cases import error
 from weft.ops import native_sparse_attention, num_compressed_blocks
 
-SETTINGS = {"compress_block": 8, "compress_stride": 4, "select_block": 16, "num_selected": 3, "window": 20}
+SETTINGS = {"compress_block": 8, "compress_stride": 4, "select_block": 16, "num_selected": 5, "window": 20}
+"""Two blocks more than the forced ones: there is something to choose."""
+
 CAPACITY = 160
 
 
@@ -38,8 +40,8 @@ STEPS = {
     "first-token": Step((1,)),
     "before-the-first-block": Step((7,)),
     "first-block": Step((8,)),
-    "all-blocks-chosen": Step((48,)),
-    "first-choice": Step((49,)),
+    "all-blocks-chosen": Step((80,)),
+    "first-choice": Step((81,)),
     "block-border": Step((128,)),
     "inside-a-block": Step((151,)),
     "by-token": Step((151,), by_group=False),

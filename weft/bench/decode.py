@@ -33,7 +33,7 @@ def measure_decode(
     dtype: torch.dtype = torch.float32,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Times a decode step at each cache length, batch 1. On a GPU every contender is replayed as a graph, if it can be.
+    """Times a decode step at each cache length, batch 1; on a GPU as replays of CUDA graphs (`replays`).
 
     Args:
         lengths: S, tokens in the cache, the query's own included.
@@ -61,14 +61,14 @@ def measure_decode(
     for length in lengths:
         entry = _measure_step(DecodeStep(shape, length, backend, device, dtype), repeats, floor_gb_s)
         tell(
-            f"S = {length}: dense {entry['dense']['median_ms']:.1f} ms, sparse {entry['sparse']['median_ms']:.1f} ms,"
+            f"S = {length}: dense {entry['dense']['median_ms']:.3g} ms, sparse {entry['sparse']['median_ms']:.3g} ms,"
             f" {entry['dense_over_sparse']:.1f} times"
         )
         if whole_layer:
             entry["layer"] = _measure_layers(shape, length, repeats, backend, device, dtype)
             tell(
-                f"  whole layer: dense {entry['layer']['dense']['median_ms']:.1f} ms, sparse"
-                f" {entry['layer']['sparse']['median_ms']:.1f} ms, {entry['layer']['dense_over_sparse']:.1f} times"
+                f"  whole layer: dense {entry['layer']['dense']['median_ms']:.3g} ms, sparse"
+                f" {entry['layer']['sparse']['median_ms']:.3g} ms, {entry['layer']['dense_over_sparse']:.1f} times"
             )
         steps.append(entry)
     return {
@@ -98,13 +98,12 @@ def _measure_step(step: DecodeStep, repeats: int, floor_gb_s: float) -> dict[str
             raise RuntimeError(
                 f"decode at S = {length}: {name} deviates by {deviation:.1e}, allowed are {tolerance:.0e}"
             )
-    runs = {**dense, "sparse": step.sparse}
-    graphs = {}
+    runs: dict[str, Callable[[], Any]] = {**dense, "sparse": step.sparse}
+    graphs: dict[str, bool] = {}
     if device != "cpu":
-        graphs = {name: graphed(run) for name, run in runs.items()}
-        runs = {name: graphs[name] or run for name, run in runs.items()}
+        runs, graphs, checks["graphs_against_calls"] = replays(runs, tolerance)
     times = time_in_turn(runs, repeats=repeats, device=device)
-    product = min(dense, key=lambda name: times[name].median)
+    product = min((name for name in times if name != "sparse"), key=lambda name: times[name].median)
     sides = {
         "dense": _side(times[product], shape.nbytes(length, itemsize), floor_gb_s) | {"product": product},
         "sparse": _side(times["sparse"], shape.nbytes(shape.tokens_read(length), itemsize), floor_gb_s),
@@ -113,10 +112,44 @@ def _measure_step(step: DecodeStep, repeats: int, floor_gb_s: float) -> dict[str
         "length": length,
         "tokens_read": shape.tokens_read(length),
         **sides,
-        **({"graphs": {name: graph is not None for name, graph in graphs.items()}} if graphs else {}),
+        **({"graphs": graphs} if graphs else {}),
         "dense_over_sparse": round(times[product].median / times["sparse"].median, 2),
         "checks": {name: float(f"{deviation:.1e}") for name, deviation in checks.items()},
     }
+
+
+def replays(
+    runs: dict[str, Callable[[], Tensor]], tolerance: float
+) -> tuple[dict[str, Callable[[], Any]], dict[str, bool], float]:
+    """What is timed on a GPU: both sides as replays of graphs, or, where one cannot be captured, both as calls.
+
+    Args:
+        runs: "sparse" and the ways to compute the dense side, of which those that cannot be captured are left out.
+        tolerance: by which a replay may deviate from the call.
+
+    Returns:
+        What to time by name, whether each was captured, and the largest deviation of a replay from its call.
+
+    Raises:
+        RuntimeError: a replay does not give what the call gives.
+    """
+    graphs = {name: graphed(run) for name, run in runs.items()}
+    captured = {name: graph for name, graph in graphs.items() if graph is not None}
+    worst = 0.0
+    for name, graph in captured.items():
+        wanted = runs[name]().clone()
+        graph.out.fill_(torch.nan)
+        graph.replay()
+        deviation = _deviation(graph.out, wanted)
+        if not deviation <= tolerance:
+            raise RuntimeError(
+                f"decode: the graph of {name!r} deviates from the call by {deviation:.1e}, allowed are {tolerance:.0e}"
+            )
+        worst = max(worst, deviation)
+    found = {name: name in captured for name in runs}
+    if "sparse" in captured and len(captured) > 1:
+        return {name: graph.replay for name, graph in captured.items()}, found, worst
+    return dict(runs), found, worst
 
 
 def _measure_layers(
@@ -177,7 +210,7 @@ def _side(times: Times, nbytes: int, floor_gb_s: float) -> dict[str, float]:
 
 
 def _milliseconds(times: Times) -> dict[str, float]:
-    return {"median_ms": round(times.median * 1e3, 3), "fastest_ms": round(times.fastest * 1e3, 3)}
+    return {"median_ms": round(times.median * 1e3, 4), "fastest_ms": round(times.fastest * 1e3, 4)}
 
 
 def rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -186,4 +219,4 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         for name, part in (("attention", entry), ("whole layer", entry.get("layer"))):
             if part is not None:
                 dense, sparse = part["dense"]["median_ms"], part["sparse"]["median_ms"]
-                yield f"{entry['length']}", name, f"{dense:.1f}", f"{sparse:.1f}", f"{part['dense_over_sparse']:.1f}"
+                yield f"{entry['length']}", name, f"{dense:.3g}", f"{sparse:.3g}", f"{part['dense_over_sparse']:.1f}"

@@ -1,5 +1,6 @@
 """Timing of several contenders in turn, so that whatever else the machine does meets all of them alike."""
 
+import functools
 import logging
 import statistics
 import time
@@ -11,6 +12,22 @@ import torch
 logger = logging.getLogger("weft.bench")
 
 Contenders = Mapping[str, Callable[[], Any]]
+
+
+COLD_BYTES = 256 << 20
+"""Written before each run on a GPU: more than its caches hold."""
+
+
+class Graph(NamedTuple):
+    """A run captured as a CUDA graph.
+
+    Args:
+        replay: runs it again, without the host's work.
+        out: what the run returned; each replay writes it anew.
+    """
+
+    replay: Callable[[], Any]
+    out: Any
 
 
 class Times(NamedTuple):
@@ -59,13 +76,18 @@ def time_in_turn(
 
 
 def timed(run: Callable[[], Any], device: str = "cpu") -> float:
-    """Seconds of one run; on a GPU those between two events in its queue."""
+    """Seconds of one run; on a GPU those between two events in its queue, from cold caches.
+
+    The queue is first given other memory to write: that empties the caches, as the rest of a model would, and keeps the
+    device busy until the host has queued the whole run, so that its own slowness is not measured.
+    """
     if device == "cpu":
         start = time.perf_counter()
         run()
         return time.perf_counter() - start
     torch.cuda.synchronize()
     first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    _scratch(device).zero_()
     first.record()
     run()
     last.record()
@@ -73,20 +95,25 @@ def timed(run: Callable[[], Any], device: str = "cpu") -> float:
     return first.elapsed_time(last) / 1e3
 
 
-def graphed(run: Callable[[], Any]) -> Callable[[], Any] | None:
-    """The replay of a run captured as a CUDA graph, without the host's work; None if it cannot be captured."""
+@functools.cache
+def _scratch(device: str) -> torch.Tensor:
+    return torch.empty(COLD_BYTES // 4, dtype=torch.int32, device=device)
+
+
+def graphed(run: Callable[[], Any]) -> Graph | None:
+    """A run as a CUDA graph; None, and a line in the log, if it cannot be captured."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):
-            run()
+            out = run()
     except RuntimeError as error:
         logger.info("not captured as a graph: %s", str(error).splitlines()[0])
         torch.cuda.synchronize()
         return None
-    return graph.replay
+    return Graph(graph.replay, out)
 
 
 def read_floor(nbytes: int, device: str = "cpu") -> Callable[[], Any]:

@@ -64,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     decode.add_argument("--length", type=int, nargs="+", default=[65536], help="tokens in the cache, one or more")
     decode.add_argument("--repeats", type=int, default=15, help="counted runs of each side")
     decode.add_argument("--threads", type=int, help="threads of torch (default: as torch chooses)")
+    decode.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where; a GPU replays CUDA graphs")
+    decode.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32", help="of the inputs")
     decode.add_argument("--backend", default="auto", help="of the sparse side; see `weft backends`")
     decode.add_argument("--no-layer", action="store_true", help="leave out the whole layers with their projections")
     decode.add_argument("--json", type=Path, metavar="FILE", help="write the result there")
@@ -150,11 +152,19 @@ def run_train(args: argparse.Namespace) -> int:
 def run_decode(args: argparse.Namespace) -> int:
     """`weft bench decode`."""
     _check(args)
+    import torch
+
     from weft.bench.decode import measure_decode, rows
 
     _set_threads(args)
     result = measure_decode(
-        args.length, repeats=args.repeats, whole_layer=not args.no_layer, backend=args.backend, tell=_tell
+        args.length,
+        repeats=args.repeats,
+        whole_layer=not args.no_layer,
+        backend=args.backend,
+        device=args.device,
+        dtype=getattr(torch, args.dtype),
+        tell=_tell,
     )
     head = ("tokens", "", "dense, ms", "sparse, ms", "times faster")
     return _finish(args, result, [head, *rows(result)])
