@@ -3,6 +3,9 @@
     scan (any order) -> decide (in build order) -> documents (any order) -> shards (in build order)
 
 Every arrow is a file, so a build that is killed finds what is done and goes on with the rest.
+
+One process makes the documents of a project, so at the end of a build the others would wait for the last one. Hence
+a few projects are kept ready, and once everything is scanned the largest of them goes first.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ from .plan import Unit
 from .progress import Progress, State
 from .scan import FILES_AT_ONCE, ScanTask, StepClock
 from .state import BuildFolder, read_json, write_json
+
+_READY = 2
+"""Projects that wait for an engine, for each of its slots: enough for the largest of them to fill the end evenly."""
 
 
 @dataclass
@@ -66,23 +72,35 @@ class Loop:
             self.progress.update(self._state)
 
     def _submit(self, scans: Iterator[tuple[int, ScanTask]]) -> bool:
-        """Keep the engine busy, with documents first: they are what others wait for. True if something was added."""
+        """Keep the engine busy, with scans while few projects are ready. True if something was added."""
         added = False
         while len(self._running) < self.engine.slots:
             task: Task
-            if self._ready:
-                number = self._ready.popleft()
-                task = self._documents_task(self.units[number])
-                kind = "documents"
-            elif (found := next(scans, None)) is not None:
+            few = len(self._ready) < _READY * self.engine.slots
+            if few and (found := next(scans, None)) is not None:
                 number, task = found
                 kind = "scan"
+            elif self._ready:
+                number = self._take_ready(largest=few)
+                task = self._documents_task(self.units[number])
+                kind = "documents"
             else:
                 break
             added = True
             self._running[task.label] = (kind, number)
             self.engine.submit(task)
         return added
+
+    def _take_ready(self, *, largest: bool) -> int:
+        """The project whose documents are made next: the first in the order of the build, or the one of most bytes."""
+        number = self._ready[0]
+        if largest:
+            number = max(self._ready, key=lambda number: (self._bytes(number), -number))
+        self._ready.remove(number)
+        return number
+
+    def _bytes(self, number: int) -> int:
+        return sum(size for _, size in self._listing(self.units[number])["files"])
 
     def _note(self, task: Task) -> None:
         kind, number = self._running.pop(task.label)
