@@ -41,3 +41,25 @@ def test_a_file_that_steers_its_headers_under_a_condition_begins_its_document() 
     }
     found = [tuple(path for path in document if path.endswith(".cc")) for document in paths(tree)]
     assert found == [("a.cc",), ("b.cc",)]
+
+
+def test_tests_are_told_apart_by_their_arguments() -> None:
+    tree = {
+        "a.cc": 'TEST_CASE("one", "[x]") { CHECK(1); }\n',
+        "b.cc": 'TEST_CASE("two", "[x]") { CHECK(2); }\n',
+        "c.cc": 'TEST_CASE("one", "[x]") { CHECK(3); }\n',
+    }
+    assert paths(tree) == [("a.cc", "b.cc"), ("c.cc",)]
+
+
+def test_headers_of_two_files_may_not_define_the_same_class() -> None:
+    header = "#ifndef {0}\n#define {0}\nnamespace n {{ template <class T> struct Case {{ T value; }}; }}\n#endif\n"
+    special = "#ifndef {0}\n#define {0}\nnamespace n {{ template <> struct Hash<{0}_t> {{ int value; }}; }}\n#endif\n"
+    for text, together in ((header, False), (special, True)):
+        tree = {
+            "map.h": text.format("MAP_H"),
+            "set.h": text.format("SET_H"),
+            "map.cc": '#include "map.h"\nint map() { return 1; }\n',
+            "set.cc": '#include "set.h"\nint set() { return 1; }\n',
+        }
+        assert any({"map.cc", "set.cc"} <= set(found) for found in paths(tree)) is together

@@ -122,3 +122,18 @@ def test_where_too_much_is_repeated_later_leaves_fill_a_document() -> None:
     found = made(of, 1100)
     assert len(found) < 10
     assert [rest for rest in uncovered(of, found) if rest.strip()] == []
+
+
+def test_headers_far_off_stay_included_where_all_that_is_needed_has_no_room() -> None:
+    members = "".join(f"  int member_{n}(int a, int b);\n" for n in range(40))
+    far = f"#ifndef FAR_H\n#define FAR_H\nstruct Far {{\n{members}}};\n#endif\n"
+    unused = "".join(f"inline int unused_{n}(int a) {{ return a + {n}; }}\n" for n in range(20))
+    near = f'#ifndef NEAR_H\n#define NEAR_H\n#include "far.h"\nstruct Near {{ Far far; }};\n{unused}#endif\n'
+    body = "".join(f"  near.far.member_{n}(1, 2);\n" for n in range(12))
+    user = f'#include "near.h"\nvoid user(Near& near) {{\n{body}}}\n'
+    assert len(far) > 900 < len(near)
+    found = made(project(far_h=far, near_h=near, user_cc=user), 900)
+    (document,) = [document for document in found if "user.cc" in document.paths]
+    assert b'#include "far.h"\nstruct Near' in document.text
+    assert b"unused" not in document.text
+    assert b'#include "near.h"' not in document.text

@@ -51,3 +51,10 @@ def test_long_tables_keep_their_first_entry() -> None:
 def test_forward_declarations(text: bytes, expected: bytes | None) -> None:
     (item,) = split(text)
     assert forward_declaration(item, text) == expected
+
+
+def test_a_member_behind_an_attribute_macro_keeps_its_initialiser() -> None:
+    member = b"  std::atomic<X*> tail GUARDED_BY(m){nullptr};\n"
+    text = b"class X {\n  int f() " + BODY + b"\n" + member + b"};\n"
+    (item,) = split(text)
+    assert stand_in(item, text) == b"class X {\n  int f();\n" + member + b"};\n"

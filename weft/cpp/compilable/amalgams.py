@@ -30,6 +30,9 @@ class Amalgam:
     """A document in the making."""
 
     selection: Selection
+    depth: int
+    """Includes followed from a file to the headers of which parts stand here; what lies further stays included."""
+
     roots: list[str] = field(default_factory=list)
     """Files that stand whole."""
 
@@ -74,7 +77,12 @@ class Amalgamator:
         Returns:
             None if there is no room for what the file needs, or it needs nothing.
         """
-        draft = Amalgam(Selection(Leaves({}, [], {}, set())))
+        drafts = (Amalgam(Selection(Leaves({}, [], {}, set())), depth) for depth in range(self.depth, 0, -1))
+        made = (self._made(draft, path, waiting) for draft in drafts)
+        return next((document for document in made if document is not None), None)
+
+    def _made(self, draft: Amalgam, path: str, waiting: Sequence[str]) -> tuple[Document, list[str]] | None:
+        """The document, once it holds this file and as many others as fit."""
         if not self._add(draft, path):
             return None
         for other in dict.fromkeys([*self._others(draft), *waiting]):
@@ -99,7 +107,7 @@ class Amalgamator:
             return False
         if any(self.index.repeated(path) & self.index.repeated(other) for other in draft.roots):
             return False
-        absorbed, kept = self._reached([*draft.roots, path])
+        absorbed, kept = self._reached([*draft.roots, path], draft.depth)
         if kept & (draft.absorbed | {path}) or draft.kept & absorbed or self._defined_twice(draft, path, absorbed):
             return False
         selection = draft.selection.copy()
@@ -136,12 +144,12 @@ class Amalgamator:
 
     def _defined_twice(self, draft: Amalgam, path: str, absorbed: set[str]) -> bool:
         """Whether a file or its headers define what those of another file define."""
-        own, _ = self._reached([path])
+        own, _ = self._reached([path], draft.depth)
         pairs = [(path, other) for other in draft.absorbed - own - {path}]
         pairs += [(root, other) for root in draft.roots for other in absorbed - draft.absorbed - {root}]
         return any(self.names(one).clashes(self.names(other)) for one, other in pairs)
 
-    def _reached(self, paths: Sequence[str]) -> tuple[set[str], set[str]]:
+    def _reached(self, paths: Sequence[str], most: int) -> tuple[set[str], set[str]]:
         """Headers to take declarations of, and those that includes bring.
 
         The first are guarded and stand at the end of unconditional includes, or stand in a circle with such files; the
@@ -151,7 +159,7 @@ class Amalgamator:
         found: set[str] = set(paths)
         kept: set[str] = set()
         edge = list(paths)
-        depth = 0
+        depth = 0  # at `most` only what leads back to those that were found
         while edge:
             following = []
             for path in edge:
@@ -159,9 +167,7 @@ class Amalgamator:
                 for target, taken in self._included(path):
                     if not taken and target not in circle:
                         kept |= self.index.reach(target)
-                    elif target not in found and (
-                        depth < self.depth or target in circle or self.index.reach(target) & found
-                    ):
+                    elif target not in found and (depth < most or target in circle or self.index.reach(target) & found):
                         found.add(target)
                         following.append(target)
                     elif target not in found:

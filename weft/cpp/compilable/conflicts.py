@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from ..index import FileFacts
 from ..items import Item
-from ..symbols import defined_names, identifiers
+from ..symbols import defined_names
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,9 @@ class Names:
 
     solid: frozenset[bytes]
     """Names that a text may define once: types, variables, functions with bodies, tests."""
+
+    classes: frozenset[bytes]
+    """Of them, classes that it defines, with their namespaces."""
 
     macros: frozenset[bytes]
     uses: frozenset[bytes]
@@ -32,11 +36,13 @@ class Names:
     def clashes(self, other: Names) -> bool:
         """Whether both define a name, perhaps by an include, or one asks for the other's guard.
 
-        Guarded headers may define the same: in other namespaces, or as overloads.
+        Guarded headers may define the same: in other namespaces, or as overloads; but not the same class.
         """
         if self.guard in other.uses or other.guard in self.uses:
             return True
         if self.twins != other.twins:
+            return True
+        if self.classes & other.classes:
             return True
         return not (self.guarded and other.guarded) and bool(self.solid & other.solid)
 
@@ -52,10 +58,13 @@ class Names:
 def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
     """The names of a file, which has these includes of `ProjectIndex.twins`."""
     solid: set[bytes] = set()
+    classes: set[bytes] = set()
     macros: set[bytes] = set()
     for item in facts.items:
         _collect(item, facts.text, solid, macros)
     top = facts.top_items
+    for item in top:
+        _collect_classes(item, facts.text, b"", classes)
     includes = [position for position, item in enumerate(top) if item.kind == "include"]
     defining = [position for position, item in enumerate(top) if any(leaf.kind == "macro" for leaf in item.leaves())]
     group = facts.guard_item
@@ -65,6 +74,7 @@ def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
         defining = defining[1:]
     return Names(
         frozenset(solid),
+        frozenset(classes),
         frozenset(macros),
         facts.uses,
         open_namespaces=any(item.kind == "using" and not item.name for item in top),
@@ -86,8 +96,18 @@ def _collect(item: Item, text: bytes, solid: set[bytes], macros: set[bytes]) -> 
     elif item.kind == "function":
         names = defined_names(item, text)
         solid |= {name for name in names if not name.startswith(b"operator")}
-        if not names:  # TEST(A, B): its arguments make the name
-            head = text[item.head : item.body if item.body >= 0 else item.end]
-            solid.add(b" ".join(sorted(identifiers(head))))
+        if not names:  # TEST(A, B), TEST_CASE("a"): its arguments, or its line, make the name
+            solid.add(b"".join(text[item.head : item.body if item.body >= 0 else item.end].split()))
     elif item.kind == "invocation":
-        solid.add(b" ".join(sorted(identifiers(text[item.head : item.end]))))
+        solid.add(b"".join(text[item.head : item.end].split()))
+
+
+def _collect_classes(item: Item, text: bytes, inside: bytes, classes: set[bytes]) -> None:
+    """Classes but for specialisations, of which there may be any number, and those that stand under a condition."""
+    if item.kind in ("namespace", "linkage") and item.inner >= 0:
+        for child in item.children:
+            _collect_classes(child, text, inside + item.name.encode() + b"::", classes)
+    elif item.kind == "type" and item.name and item.body >= 0:
+        name = item.name.encode()
+        if re.search(rb"\b%b\s*<" % re.escape(name), text[item.head : item.body]) is None:
+            classes.add(inside + name)

@@ -33,6 +33,9 @@ _CLASS_HEAD = re.compile(
     rb"(template\s*<(?:[^<>{};()]|<[^<>{};()]*>)*>\s*)?(?:class|struct|union)\s+(?:[A-Z_]+\s+)?(\w+)\s*(?=final|:|$)"
 )
 _ENUM_HEAD = re.compile(rb"enum\s")
+_INITIALISER = re.compile(rb"\{[^;]*\}\s*;\s*(?://[^\n]*\s*)?")
+"""Of `int x GUARDED_BY(m) {0};`, which looks like a function; one without a statement needs no shorter form."""
+
 _DIRECTIVE = re.compile(rb"^[ \t]*#", re.MULTILINE)
 
 
@@ -126,7 +129,7 @@ def prototype(item: Item, text: bytes, *, lean: bool = False, evaluated: bool = 
         lean: Leave out long bodies of constexpr functions.
         evaluated: False to leave out all of those.
     """
-    if item.body < 0:
+    if item.body < 0 or _INITIALISER.fullmatch(text, item.body, item.end):
         return None
     head = text[item.head : item.body]
     plain = _TRIVIA.sub(lambda found: b" " * len(found[0]), head)
