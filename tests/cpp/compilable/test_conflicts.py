@@ -63,3 +63,17 @@ def test_headers_of_two_files_may_not_define_the_same_class() -> None:
             "set.cc": '#include "set.h"\nint set() { return 1; }\n',
         }
         assert any({"map.cc", "set.cc"} <= set(found) for found in paths(tree)) is together
+
+
+def test_a_class_that_a_header_announces_stands_for_the_header_that_stays_included() -> None:
+    members = "".join(f"  int member_{n}(int a, int b);\n" for n in range(90))
+    late = "class Late;\nint late(const Late&);\n"
+    far = f"#ifndef FAR_H\n#define FAR_H\n{late}class Far {{\n public:\n{members}}};\n#endif\n"
+    near = '#ifndef NEAR_H\n#define NEAR_H\n#include "far.h"\nclass Late { int n; };\nusing Near = Far;\n#endif\n'
+    calls = "".join(f"  near.member_{n}(1, 2);\n" for n in range(90))
+    tree = {"far.h": far, "near.h": near, "user.cc": f'#include "near.h"\nvoid user(Near& near) {{\n{calls}}}\n'}
+    of = Project("p", tuple(SourceFile(path, tree[path].encode()) for path in sorted(tree)))
+    (user,) = [found for found in documents(of, max_tokens=3000, count_tokens=len) if "user.cc" in found.paths]
+    assert '#include "far.h"' in user.text.decode()
+    assert "class Late { int n; };" in user.text.decode()
+    assert user.paths == ("near.h", "user.cc")

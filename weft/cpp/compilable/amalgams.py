@@ -8,7 +8,7 @@ include lines are gone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..document import Document, Kind
@@ -119,7 +119,7 @@ class Amalgamator:
                 [leaf.place for leaf in leaves.sticky], budget=self.budget, care="lean", with_tied=False
             ):
                 return False
-        if not selection.add(self._unnamed(path, absorbed, selection), budget=self.budget, form=Form.SHORT):
+        if not selection.add(self._unnamed(path, absorbed, kept, selection), budget=self.budget, form=Form.SHORT):
             return False
         if not selection.add(self._leaves(path).all, budget=self.budget):
             return False
@@ -127,27 +127,35 @@ class Amalgamator:
         draft.roots.append(path)
         return True
 
-    def _unnamed(self, path: str, absorbed: set[str], selection: Selection) -> list[int]:
-        """Places in the headers that a file includes itself of what it may use without naming it.
+    def _unnamed(self, path: str, absorbed: set[str], kept: set[str], selection: Selection) -> list[int]:
+        """Places in headers of what a file may use without naming it.
 
-        These are specialisations, and classes that other files' text has announced so far.
+        These are specialisations in those that it includes itself, and classes that other files' text has announced so
+        far, or headers that stay included.
         """
         standing = (selection.leaves.all[place] for place in selection.forms)
         announced = {name for leaf in standing if leaf.item.kind == "forward" and leaf.text for name in leaf.defines}
+        elsewhere = frozenset().union(*(self.index.facts[other].announces for other in kept))
+        direct = set(self.index.direct(path))
         found = []
-        for other in sorted(set(self.index.direct(path)) & absorbed):
+        for other in sorted(absorbed):
             leaves = self._leaves(other)
-            found += [leaf.place for leaf in leaves.unnamed]
-            names = announced & leaves.definers.keys()
+            found += [leaf.place for leaf in leaves.unnamed] if other in direct else []
+            names = (announced | elsewhere if other in direct else elsewhere) & leaves.definers.keys()
             found += [place for name in sorted(names) for place in leaves.definers[name] if leaves.all[place].is_class]
         return found
 
     def _defined_twice(self, draft: Amalgam, path: str, absorbed: set[str]) -> bool:
         """Whether a file or its headers define what those of another file define."""
         own, _ = self._reached([path], draft.depth)
+        if self._classes(own - draft.absorbed) & self._classes(draft.absorbed - own):
+            return True
         pairs = [(path, other) for other in draft.absorbed - own - {path}]
         pairs += [(root, other) for root in draft.roots for other in absorbed - draft.absorbed - {root}]
         return any(self.names(one).clashes(self.names(other)) for one, other in pairs)
+
+    def _classes(self, paths: Iterable[str]) -> set[bytes]:
+        return set().union(*(self.names(path).classes for path in paths))
 
     def _reached(self, paths: Sequence[str], most: int) -> tuple[set[str], set[str]]:
         """Headers to take declarations of, and those that includes bring.

@@ -111,6 +111,17 @@ class FileFacts:
         return frozenset(names)
 
     @functools.cached_property
+    def announces(self) -> frozenset[bytes]:
+        """Classes that it declares and does not define."""
+        forward = (leaf for item in self.items for leaf in _outside_types(item) if leaf.kind == "forward")
+        return frozenset(leaf.name.encode() for leaf in forward) - self._classes
+
+    @functools.cached_property
+    def _classes(self) -> frozenset[bytes]:
+        defined = (leaf for item in self.items for leaf in _outside_types(item) if leaf.kind == "type")
+        return frozenset(leaf.name.encode() for leaf in defined)
+
+    @functools.cached_property
     def defines_once(self) -> bool:
         """Whether it holds what a text may hold once: types, functions with bodies, constants."""
         kinds = ("type", "enum", "function", "variable")
