@@ -58,3 +58,11 @@ def test_a_member_behind_an_attribute_macro_keeps_its_initialiser() -> None:
     text = b"class X {\n  int f() " + BODY + b"\n" + member + b"};\n"
     (item,) = split(text)
     assert stand_in(item, text) == b"class X {\n  int f();\n" + member + b"};\n"
+
+
+def test_constructors_from_anything_keep_their_bodies() -> None:
+    made = b"  template <class T> X(T value) : x(static_cast<int>(value)) {}\n"
+    text = b"class X {\n" + made + b"  int f() " + BODY + b"\n  int x;\n};\n"
+    (item,) = split(text)
+    assert stand_in(item, text) == b"class X {\n" + made + b"  int f();\n  int x;\n};\n"
+    assert made not in (stand_in(item, text, lean=True) or made)

@@ -100,8 +100,10 @@ class Leaf:
 
     @functools.cached_property
     def is_template(self) -> bool:
-        """Whether it is a function template with its body."""
-        return self.item.kind == "function" and self.text.startswith(b"template", self.item.head - self.item.start)
+        """Whether it is a template with its body, or its members' bodies."""
+        return self.item.kind in ("function", "type") and self.text.startswith(
+            b"template", self.item.head - self.item.start
+        )
 
     @functools.cached_property
     def meant(self) -> dict[bytes, frozenset[str]]:

@@ -57,7 +57,7 @@ def stand_in(item: Item, text: bytes, *, lean: bool = False) -> bytes | None:
     elif item.kind == "variable":
         short = excerpt(item, text)
     elif item.kind == "type" and item.inner >= 0:
-        members = (_member(child, text, lean) for child in item.children)
+        members = (_member(child, text, lean, item.name) for child in item.children)
         short = b"".join([text[item.head : item.inner], *members, text[item.tail : item.end]])
     whole = text[item.start : item.end]
     short = without_comments(text[item.head : item.end] if short is None else short)
@@ -96,21 +96,27 @@ def without_comments(text: bytes) -> bytes:
     return _EMPTY_LINES.sub(b"\n", _COMMENT_OR_CONSTANT.sub(lambda found: b" " if found[1] else found[0], text))
 
 
-def _member(item: Item, text: bytes, lean: bool) -> bytes:
+def _converts(item: Item, text: bytes, inside: str) -> bool:
+    """Whether it is a constructor of whatever it is given, which may be a type that only some function's body knows."""
+    return item.name == inside and text.startswith(b"template", item.head) and item.end - item.body <= _SMALL_BODY
+
+
+def _member(item: Item, text: bytes, lean: bool, inside: str) -> bytes:
+    """A member of the class `inside` without bodies."""
     if item.kind == "comment":
         return b""
     if item.kind == "conditional":
-        inside = b"".join(_member(child, text, lean) for child in item.children)
-        return text[item.head : item.inner] + inside + text[item.tail : item.end]
+        children = b"".join(_member(child, text, lean, inside) for child in item.children)
+        return text[item.head : item.inner] + children + text[item.tail : item.end]
     if item.kind == "branch" or item.kind == "access":
         return text[_line_start(text, item) : item.end]
     start = _line_start(text, item)
     if item.kind == "function":
-        short = prototype(item, text, lean=lean)
+        short = None if not lean and _converts(item, text, inside) else prototype(item, text, lean=lean)
         return text[start : item.end] if short is None else text[start : item.head] + short
     if item.kind == "type" and item.inner >= 0:
-        inside = b"".join(_member(child, text, lean) for child in item.children)
-        return text[start : item.inner] + inside + text[item.tail : item.end]
+        children = b"".join(_member(child, text, lean, item.name) for child in item.children)
+        return text[start : item.inner] + children + text[item.tail : item.end]
     return text[start : item.end]
 
 
