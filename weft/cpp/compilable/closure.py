@@ -173,10 +173,9 @@ class _Walk:
         shape, definers, leaves = leaf.shape(form), self._leaves.definers, self._leaves.all
         names = shape.free & definers.keys()
         names |= shape.members & self._leaves.members
-        if form is Form.FULL:
-            names |= leaf.unwritten & definers.keys()
-        around_it = (leaf.scope.all_uses | leaf.read) & definers.keys()
-        names |= around_it
+        if form is Form.FULL and self._care != "some":
+            names |= leaf.operators & definers.keys()
+        names |= (leaf.scope.all_uses | leaf.read) & definers.keys()
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
@@ -188,8 +187,8 @@ class _Walk:
             announced = shape.free if only_declares(leaf, form) else shape.pointed if bodiless else announced
         for name in sorted(names):
             places = self._visible(leaf, definers[name])
-            if name in leaf.meant and name not in around_it:
-                places = [place for place in places if leaves[place].may_declare(name, leaf.meant[name])]
+            if (symbols := leaf.means(name)) is not None:
+                places = [place for place in places if leaves[place].may_declare(name, symbols)]
             if name in announced:
                 forward = [place for place in places if leaves[place].item.kind == "forward"]
                 yield from ((place, Form.FORWARD) for place in forward or places)

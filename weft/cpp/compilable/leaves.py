@@ -106,16 +106,23 @@ class Leaf:
         )
 
     @functools.cached_property
-    def meant(self) -> dict[bytes, frozenset[str]]:
-        """Name -> the symbols that it means, of those names for which more than their spelling is known."""
+    def _meant(self) -> dict[bytes, frozenset[str]]:
         meanings = self.facts.meanings
         return {} if meanings is None else meanings.meant(self.item.start, self.item.end)
 
+    def means(self, name: bytes) -> frozenset[str] | None:
+        """The symbols that a name in it means; None where only its spelling is known.
+
+        So it is of names that its scopes' openings use, or what its includes bring.
+        """
+        symbols = self._meant.get(name)
+        return None if symbols is None or name in self.read or name in self.scope.all_uses else symbols
+
     @functools.cached_property
-    def unwritten(self) -> frozenset[bytes]:
-        """Names of operators and the like that it is known to use without writing them."""
+    def operators(self) -> frozenset[bytes]:
+        """Operators that it is known to use."""
         meanings = self.facts.meanings
-        return frozenset() if meanings is None else meanings.unwritten(self.item.start, self.item.end)
+        return frozenset() if meanings is None else meanings.operators(self.item.start, self.item.end)
 
     def may_declare(self, name: bytes, symbols: frozenset[str]) -> bool:
         """Whether what it declares by a name is one of these symbols, or not known."""

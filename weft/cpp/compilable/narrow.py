@@ -212,7 +212,7 @@ class _Walk:
         self._to.mentioned |= names
         self._to.asked |= shape.members
         if form is Form.FULL:
-            names |= leaf.unwritten
+            names |= leaf.operators
         names |= leaf.read
         names &= definers.keys()
         names -= _only_introduced(leaf, shape)
@@ -253,7 +253,7 @@ class _Walk:
     def _visible(self, leaf: Leaf, name: bytes, related: set[Scope], built: set[bytes]) -> Iterator[int]:
         """Of the leaves that define a name, those that this one may mean: before it, or in its own class."""
         limit = self._to.last if leaf.item.kind == "macro" else leaf.place
-        own = class_of(leaf)
+        own, symbols = class_of(leaf), leaf.means(name)
         opened = any(name == class_name(scope) for scope in self._to.scopes if scope.item.kind == "namespace")
         for place in self._leaves.definers[name]:
             other = self._leaves.all[place]
@@ -264,7 +264,7 @@ class _Walk:
                 continue
             if scope is not None and other.text and name == class_name(scope) and name not in built:
                 continue  # a constructor
-            if name in leaf.meant and not other.may_declare(name, leaf.meant[name]):
+            if symbols is not None and not other.may_declare(name, symbols):
                 continue
             namespace = not other.text and scope is None
             if namespace and (opened or other.facts is not leaf.facts):

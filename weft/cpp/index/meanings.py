@@ -70,9 +70,12 @@ class Meanings:
             found[name] |= symbols
         return {name: frozenset(symbols) for name, symbols in found.items() if name not in unknown}
 
-    def unwritten(self, start: int, end: int) -> frozenset[bytes]:
-        """Names of what is used in bytes [start, end) without being written."""
-        return frozenset(self._used_unwritten(start, end))
+    def operators(self, start: int, end: int) -> frozenset[bytes]:
+        """Operators that are used in bytes [start, end), by their full names.
+
+        What else is used without being written has other names that lead to it: a class, a macro.
+        """
+        return frozenset(name for name in self._used_unwritten(start, end) if name.startswith(b"operator"))
 
     def declares(self, name: bytes, start: int, end: int) -> frozenset[str]:
         """Symbols that are declared by this name in bytes [start, end)."""
