@@ -89,6 +89,17 @@ def test_beams_continue_as_rows_of_their_own(kind: str) -> None:
             torch.testing.assert_close(out, layer(past)[:, -1:], rtol=1e-5, atol=2e-6, msg=f"step {step}")
 
 
+@every_paged_kind
+def test_what_grew_in_inference_mode_is_written_outside_of_it(kind: str) -> None:
+    layer, x = make(kind), tokens(2, 30)
+    cache = layer.new_cache(2, 40, page_size=8)
+    with torch.inference_mode():
+        layer(x[:, :20], cache=cache)
+    with torch.no_grad():
+        last = layer(x[:, 20:], cache=cache)
+        torch.testing.assert_close(last, layer(x)[:, 20:], rtol=1e-5, atol=2e-6)
+
+
 def test_a_single_token_is_attended_in_the_pages() -> None:
     """The op gets the pools themselves: no copy of what they hold."""
     layer = make("nsa-mean")

@@ -132,3 +132,12 @@ def test_a_refusal_says_who_and_how_much() -> None:
     with pytest.raises(ValueError, match=r"row 1 holds 15 tokens and 20 more came, which take 2 pages of 10 tokens, "
                        r"but 0 of num_pages=5 are left.*num_pages=7\) or more"):  # fmt: skip
         pages.require_room([20, 15], [25, 35])
+
+
+def test_what_was_reordered_in_inference_mode_is_written_outside_of_it() -> None:
+    pages = PageTable(1, 100, 10, None)
+    pages.extend([0], [25])
+    with torch.inference_mode():
+        pages.reorder([0, 0])
+    pages.truncate([25, 10])
+    assert pages.table[:, :4].tolist() == [[*pages.rows[0], -1], [pages.rows[0][0], -1, -1, -1]]

@@ -34,6 +34,11 @@ def test_sampling_settings_reach_the_sampler(exported, capsys):
     assert capsys.readouterr().out == expected(exported, "def ", temperature=0.9, top_k=40, top_p=0.9, seed=5)
 
 
+def test_pages_change_no_letter(exported, capsys):
+    assert run(exported, "--prompt", "def ", "--page-size", "64") == 0
+    assert capsys.readouterr().out == expected(exported, "def ", temperature=0.8)
+
+
 def test_several_prompts_and_samples_have_headings(exported, capsys):
     assert run(exported, "--prompt", "a", "--prompt", "import", "--num-samples", "2", "--seed", "3") == 0
     assert capsys.readouterr().out == "".join(

@@ -116,3 +116,36 @@ def test_a_warning_tells_when_the_model_is_not_meant_for_the_length(woven, caplo
 def test_senseless_requests_are_errors(woven, prompts, settings, message):
     with pytest.raises(ValueError, match=message):
         generate(woven(), prompts, **settings)
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["to_the_end", "stopped"])
+def test_pages_change_no_token(woven, stops):
+    model = woven()
+    prompts = [*PROMPTS, *PROMPTS[:2]]
+    settings = {"max_new_tokens": 20, "seed": range(6), "temperature": 0.7}
+    free = generate(model, prompts, **settings)
+    stop_ids = {row[5] for row in free[:3]} if stops else set()
+    expected = [row[: next((i for i, token in enumerate(row) if token in stop_ids), 20)] for row in free]
+    assert generate(model, prompts, page_size=8, stop_ids=stop_ids, **settings) == expected
+
+
+def test_rows_of_a_prompt_share_its_pages_and_give_back_their_own(woven, monkeypatch):
+    model, caches = woven(), []
+    make = model.new_cache
+    monkeypatch.setattr(
+        model, "new_cache", lambda *args, **settings: caches.append(make(*args, **settings)) or caches[0]
+    )
+    prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9] * 2
+    free = generate(model, [prompt] * 4, max_new_tokens=8, seed=range(4))
+    caches.clear()
+    others = {token for row in free[1:] for token in row}
+    end = next(i for i, token in enumerate(free[0]) if i > 0 and token not in others | {free[0][0]})
+    steps = stream(model, [prompt] * 4, max_new_tokens=8, seed=range(4), stop_ids=[free[0][end]], page_size=8)
+    used = []
+    for _ in steps:
+        (pages,) = {layer.rows.pages.in_use for layer in caches[0].layers if layer.rows is not None}
+        used.append(pages)
+    # 18 tokens of the prompt: 2 full pages for all, and a third that is each row's own once it writes. The 25th token
+    # takes a fourth. The row that ends gives its own back.
+    own = [0] + [1] * 6 + [2]
+    assert used == [2 + max(count * (4 if step < end else 3), 1) for step, count in enumerate(own)]

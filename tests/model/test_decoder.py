@@ -130,6 +130,19 @@ def test_truncated_cache_goes_on_where_it_was_cut(woven, tokens):
         torch.testing.assert_close(again, model(tokens[:, :9])[:, 3:], **ROUNDING)
 
 
+def test_pages_that_do_not_suffice_stop_all_layers_or_none(woven, tokens):
+    model = woven()
+    cache = model.new_cache(2, 23, page_size=8, num_pages=5)
+    with torch.no_grad():
+        model(tokens[:, :16], cache=cache)
+        with pytest.raises(ValueError, match="num_pages=5 are left"):
+            model(tokens[:, 16:17], cache=cache)
+        assert [layer.lengths.tolist() for layer in cache.layers] == [[16, 16]] * len(cache.layers)
+        cache.truncate([16, 0])
+        rest = model(tokens[:, 16:], cache=cache, lengths=torch.tensor([7, 0]))
+        torch.testing.assert_close(rest[0], model(tokens[:1])[0, 16:], **ROUNDING)
+
+
 @pytest.mark.parametrize("what", ["attention", "mlp", "both"])
 def test_activation_checkpoints_change_no_gradient_by_a_bit(woven, tokens, what):
     plain, frugal = woven(), woven(activation_checkpoint=what)

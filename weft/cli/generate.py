@@ -29,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top-p", type=float, default=1.0, metavar="P", help="... that together have probability P")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first sample; the next ones count up")
     parser.add_argument("--num-samples", type=int, default=1, metavar="N", help="continuations of each prompt")
+    parser.add_argument(
+        "--page-size",
+        type=int,
+        metavar="N",
+        help="keep the caches in pages of N tokens: less memory for many samples or long ones",
+    )
     parser.add_argument("--device", default="auto", help="cpu, cuda, ...; auto: a GPU if there is one")
 
 
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         top_k=args.top_k,
         top_p=args.top_p,
         seed=[seed for _, seed in rows],
+        page_size=args.page_size,
     )
     output = InOrder([_heading(prompt, seed, alone=len(rows) == 1) for prompt, seed in rows], _print)
     for piece in pieces:

@@ -24,6 +24,7 @@ def generate(
     top_p: float = 1.0,
     seed: int | Sequence[int] = 0,
     stop_ids: Collection[int] = (),
+    page_size: int | None = None,
 ) -> list[list[int]]:
     """The new tokens of each prompt, without the prompt and without the token that stopped it.
 
@@ -36,6 +37,8 @@ def generate(
         top_p: draw among the likeliest tokens that together have this probability; 1: all.
         seed: of all rows, or one for each. A row's tokens depend on its own seed and prompt only, not on its batch.
         stop_ids: tokens that end a row.
+        page_size: tokens in a page of the caches (`Decoder.new_cache`): memory then grows with the text, rows of one
+            prompt share it, and a row that ends gives its own back. None: room for all of it at once.
     """
     tokens: list[list[int]] = [[] for _ in prompts]
     steps = stream(
@@ -47,6 +50,7 @@ def generate(
         top_p=top_p,
         seed=seed,
         stop_ids=stop_ids,
+        page_size=page_size,
     )
     for step in steps:
         for row, token in zip(tokens, step, strict=True):
@@ -65,6 +69,7 @@ def stream(
     top_p: float = 1.0,
     seed: int | Sequence[int] = 0,
     stop_ids: Collection[int] = (),
+    page_size: int | None = None,
 ) -> Iterator[list[int | None]]:
     """Like `generate`, step by step: each step is the next token of each row, None for a row that has ended.
 
@@ -74,7 +79,7 @@ def stream(
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
     _check(model, prompts, max_new_tokens, seeds)
     sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seeds=seeds)
-    return _steps(model, prompts, sampler, max_new_tokens=max_new_tokens, stop_ids=stop_ids)
+    return _steps(model, prompts, sampler, max_new_tokens=max_new_tokens, stop_ids=stop_ids, page_size=page_size)
 
 
 @torch.inference_mode()
@@ -85,23 +90,34 @@ def _steps(
     *,
     max_new_tokens: int,
     stop_ids: Collection[int],
+    page_size: int | None,
 ) -> Iterator[list[int | None]]:
     if not prompts or max_new_tokens == 0:
         return
     device = model.embed_tokens.weight.device
     longest = max(map(len, prompts))
-    cache = model.new_cache(len(prompts), longest + max_new_tokens)
-    logits = _prefill(model, prompts, cache, device)
+    distinct = list(dict.fromkeys(map(tuple, prompts)))
+    cache = model.new_cache(len(distinct), longest + max_new_tokens, page_size=page_size)
+    logits = _prefill(model, distinct, cache, device)
+    if len(distinct) < len(prompts):  # each prompt is read once; in pages its rows share what it left
+        rows = torch.tensor([distinct.index(tuple(prompt)) for prompt in prompts], device=device)
+        cache.reorder(rows)
+        logits = logits[rows]
     running = [True] * len(prompts)
+    real: torch.Tensor | None = None  # (B,) 1 for rows that go on, where the others gave their pages back
     for step in range(max_new_tokens):
         drawn = sampler.draw(logits)
         tokens = drawn.tolist()
-        running = [on and token not in stop_ids for on, token in zip(running, tokens, strict=True)]
+        before, running = running, [on and token not in stop_ids for on, token in zip(running, tokens, strict=True)]
         if not any(running):
             return
+        if page_size is not None and running != before:
+            real = torch.tensor(running, dtype=torch.int64, device=device)
+            cache.truncate(cache.lengths * real)
         yield [token if on else None for token, on in zip(tokens, running, strict=True)]
         if step + 1 < max_new_tokens:
-            logits = model(drawn[:, None].to(device), cache=cache)[:, -1]  # ended rows idle along
+            # Without pages the ended rows idle along.
+            logits = model(drawn[:, None].to(device), cache=cache, lengths=real)[:, -1]
 
 
 def _prefill(

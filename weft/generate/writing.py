@@ -39,6 +39,7 @@ def write(
     top_k: int | None = None,
     top_p: float = 1.0,
     seed: int | Sequence[int] = 0,
+    page_size: int | None = None,
 ) -> Iterator[Piece]:
     """Continues each prompt as a document that begins with it, until the model ends the document or the tokens run out.
 
@@ -51,6 +52,7 @@ def write(
         top_k: draw among the k likeliest.
         top_p: draw among the likeliest that have this probability together.
         seed: of all rows or one for each.
+        page_size: tokens in a page of the caches; none: no pages.
 
     Returns:
         Pieces without the prompt; those of a row in order, each row's last one with `last` set.
@@ -68,6 +70,7 @@ def write(
         top_p=top_p,
         seed=seed,
         stop_ids={tokenizer.bos_id},
+        page_size=page_size,
     )
     return _pieces(steps, [TextStream(tokenizer, row[1:]) for row in ids])
 

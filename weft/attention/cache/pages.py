@@ -100,7 +100,8 @@ class PageTable:
                 self._holders[page] += 1
         for pages in before:
             self._release(pages)
-        self.table = self.table[torch.tensor(rows)]
+        with torch.inference_mode(False):  # the caller's mode may end before the table is written again
+            self.table = self.table[torch.tensor(rows)]
 
     def _wanted(self, starts: Sequence[int], ends: Sequence[int]) -> list[int]:
         """Pages that each row takes to get from ``starts`` to ``ends`` tokens, copies of shared ones included."""

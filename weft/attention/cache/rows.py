@@ -149,8 +149,9 @@ class PagedRows:
             self._table = None
         for name, pool in self.pools.items():
             if self.pages.capacity > pool.shape[0]:
-                grown = self.parts[name].new(self.pages.capacity, pool.shape[2])
-                grown[: pool.shape[0]] = pool
+                with torch.inference_mode(False):  # as the first pool, which was made outside of the forward
+                    grown = self.parts[name].new(self.pages.capacity, pool.shape[2])
+                    grown[: pool.shape[0]] = pool
                 self.pools[name] = grown
         if copies:
             device = next(iter(self.pools.values())).device
