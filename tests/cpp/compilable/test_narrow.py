@@ -112,6 +112,12 @@ def test_overloads_come_where_they_are_called() -> None:
     assert "int kind(T a)" in around("template <> int kind(int a) { return 1; }", primary)
 
 
+def test_a_template_that_takes_a_lambda_keeps_its_body() -> None:
+    each = "template <class F> constexpr int each(F f) { return f(1) + f(2) + f(3) + f(4); }\n"
+    assert "return f(1)" in around("int g(int a) { return each([a](int b) { return a + b; }); }", each)
+    assert "return f(1)" not in around("int g(int (*h)(int)) { return each(h); }", each)
+
+
 def test_an_enumeration_that_is_only_named_stands_without_its_values() -> None:
     kinds = "enum Kind { low, high };\n"
     assert "enum Kind {};" in around("int f(Kind k) { return g(k); }", kinds)

@@ -53,6 +53,10 @@ class Selection:
         """Places that are this leaf, which may be of leaves that are cut otherwise."""
         return [leaf.place]
 
+    def comes_along(self, sticky: Leaf) -> bool:
+        """Whether a sticky leaf stands wherever its scope does: each, unless there is little room."""
+        return sticky.sticky
+
     def full(self) -> set[int]:
         """Places of the leaves that stand in full."""
         return {place for place, form in self.forms.items() if form is Form.FULL}

@@ -70,7 +70,7 @@ class Cutter:
         """Every leaf of the file stands in full in at least one of them."""
         leaves = self._around(path)
         start = self._begun(Selection(leaves))
-        narrow = functools.cache(lambda: self._narrow_start(path, leaves))
+        narrow = functools.cache(lambda: self._narrow_starts(path, leaves))
         written = start.full()
         current = _Draft(start)
         ahead: set[int] = set()
@@ -97,20 +97,22 @@ class Cutter:
         if current.held:
             yield from self._finish(path, current)
 
-    def _attempts(self, start: Selection, narrow: Callable[[], Selection]) -> Iterator[_Draft]:
+    def _attempts(self, start: Selection, narrow: Callable[[], Sequence[Selection]]) -> Iterator[_Draft]:
         """New documents, from one with all that its first leaf may need to one with that leaf alone."""
         yield _Draft(start)
         yield _Draft(start, "lean")
-        yield _Draft(narrow(), "lean")
-        yield _Draft(narrow(), "some")
+        for begun in narrow():
+            yield _Draft(begun, "lean")
+        yield _Draft(narrow()[0], "some")
         yield _Draft(Selection(start.leaves), "some")
 
-    def _narrow_start(self, path: str, wide: Leaves) -> Selection:
-        """What every document holds that has no room for all that its leaves may need."""
+    def _narrow_starts(self, path: str, wide: Leaves) -> list[Selection]:
+        """What documents hold that have no room for all that their leaves may need, and for the groups of includes."""
         places = {id(leaf.item): leaf.place for leaf in wide.all.values()}
         leaves = self._around(path, _OPENED_NARROWLY)
         own = {place: places[id(leaf.item)] for place, leaf in leaves.all.items() if id(leaf.item) in places}
-        return self._begun(NarrowSelection(leaves, members=Members(leaves, own)))
+        members = Members(leaves, own)
+        return [self._begun(NarrowSelection(leaves, members=members, preludes=preludes)) for preludes in (True, False)]
 
     def _around(self, path: str, largest: int | None = None) -> Leaves:
         """The leaves of a file and of those that stand in a circle with it, whose include lines are gone."""
@@ -199,7 +201,7 @@ class Cutter:
 
     def _begun(self, start: Selection) -> Selection:
         """What every document of the file holds: its includes and the like, as far as they fit."""
-        places = [leaf.place for leaf in start.leaves.sticky]
+        places = [leaf.place for leaf in start.leaves.sticky if start.comes_along(leaf)]
         if not start.add(places, budget=self.budget // 2):
             for place in places:
                 start.add([place], budget=self.budget // 2, care="some")

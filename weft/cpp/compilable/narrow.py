@@ -23,6 +23,7 @@ _BUILT = re.compile(
 )
 _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
+_NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
 _STATIC = re.compile(rb"\bstatic\b")
 _OVERRIDES = re.compile(rb"\b(?:override|final)\b")
 _DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
@@ -79,6 +80,9 @@ class NarrowSelection(Selection):
     """Leaves with the least that they need."""
 
     members: Members = field(kw_only=True)
+    preludes: bool = True
+    """Whether groups of directives that include something stand everywhere, or where what they define is needed."""
+
     mentioned: set[bytes] = field(default_factory=set)
     """All names in what stands."""
 
@@ -114,6 +118,10 @@ class NarrowSelection(Selection):
             if inner.text and inner.facts.path == path and start <= inner.item.start and inner.item.end <= end
         ]
 
+    def comes_along(self, sticky: Leaf) -> bool:
+        """Whether a leaf stands wherever its scope does."""
+        return sticky.item.kind != "friend" and (self.preludes or sticky.item.kind != "conditional")
+
     def full(self) -> set[int]:
         """Places of the leaves that stand in full, among those of the wider cut."""
         return {self.members.own[place] for place in super().full() if place in self.members.own}
@@ -141,6 +149,8 @@ class _Walk:
     def __init__(self, selection: NarrowSelection, budget: int, *, partial: bool) -> None:
         self._to, self._budget, self._partial = selection, budget, partial
         self._leaves, self._members = selection.leaves, selection.members
+        self._local: set[int] = set()
+        """Templates that types of functions' bodies may be given to."""
 
     def run(self, places: Iterable[int], form: Form) -> bool:
         """False if the leaves themselves do not fit, or what they need."""
@@ -182,7 +192,7 @@ class _Walk:
                 other
                 for scope in scopes
                 for other in scope.sticky
-                if other.place not in forms and other is not leaf and other.item.kind != "friend"
+                if other.place not in forms and other is not leaf and self._to.comes_along(other)
             ]
             cost += sum(scope.tokens + 2 * JOIN for scope in scopes)
             cost += sum(other.tokens(_brief(other)) + JOIN for other in sticky)
@@ -221,12 +231,17 @@ class _Walk:
         related = self._related(leaf, names)
         built = _built(shape.text)
         announced = _announced(leaf, form, shape)
+        local = form is Form.FULL and (leaf.makes_local or leaf.place in self._local)
         for name in sorted(names):
             places = [self._leaves.all[place] for place in self._visible(leaf, name, related, built)]
             if name in announced:
                 yield from self._announce(places, queue)
-            else:
-                yield from (self._take(other, _least(other, name), queue) for other in places)
+                continue
+            for other in places:
+                whole = local and other.is_template  # a type of this one's body may be its argument
+                if whole:
+                    self._local.add(other.place)
+                yield self._take(other, Form.FULL if whole else _least(other, name), queue)
 
     def _announce(self, leaves: list[Leaf], queue: list[Leaf]) -> Iterator[bool]:
         """A forward declaration of what these define, or as little of it as there is."""
@@ -246,7 +261,7 @@ class _Walk:
                     self._to.tokens += cost
                     self._to.announced[scope] = text
                     self._to.scopes.update(inside)
-                    for other in (other for outer in inside for other in outer.sticky if other.item.kind != "friend"):
+                    for other in (other for outer in inside for other in outer.sticky if self._to.comes_along(other)):
                         fits = self._take(other, _brief(other), queue) and fits
                 yield fits
 
@@ -339,7 +354,9 @@ def _least(leaf: Leaf, name: bytes = b"") -> Form:
     """The form of a leaf that a name leads to: constants are computed by few members, enumerators have names."""
     if leaf.item.kind == "enum" and name == leaf.item.name.encode() and not _SCOPED.match(leaf.text):
         return Form.FORWARD
-    return Form.BARE if class_of(leaf) is not None and _STATIC.search(leaf.text) is None else Form.LEAN
+    member = class_of(leaf) is not None and _STATIC.search(leaf.text) is None
+    computes = _NO_PARAMETERS.search(leaf.shape(Form.BARE).text) is not None  # so do most that constants call
+    return Form.BARE if member or (leaf.is_template and not computes) else Form.LEAN
 
 
 def _brief(leaf: Leaf) -> Form:
