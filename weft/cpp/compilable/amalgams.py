@@ -78,12 +78,8 @@ class Amalgamator:
             None if there is no room for what the file needs, or it needs nothing.
         """
         drafts = (Amalgam(Selection(Leaves({}, [], {}, set())), depth) for depth in range(self.depth, 0, -1))
-        made = (self._made(draft, path, waiting) for draft in drafts)
-        return next((document for document in made if document is not None), None)
-
-    def _made(self, draft: Amalgam, path: str, waiting: Sequence[str]) -> tuple[Document, list[str]] | None:
-        """The document, once it holds this file and as many others as fit."""
-        if not self._add(draft, path):
+        draft = next((draft for draft in drafts if self._add(draft, path)), None)
+        if draft is None:
             return None
         for other in dict.fromkeys([*self._others(draft), *waiting]):
             if draft.selection.tokens > 0.9 * self.budget:
