@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,5 +38,5 @@ def sources() -> str:
 
 def launched() -> set[str]:
     """Names of the kernels: functions with pointers, which alone are launched."""
-    functions = sources().split("@triton.jit\ndef ")[1:]
+    functions = re.split(r"@triton\.jit(?:\(.*\))?\ndef ", sources())[1:]
     return {text.partition("(")[0] for text in functions if "program_id" in text}

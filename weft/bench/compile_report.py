@@ -105,7 +105,8 @@ def compile_for(target: Target, case: str, launch: Launch, config: Config) -> En
             signature[name], constants[name] = "constexpr", value
             continue
         signature[name] = _type_of(value)
-        if isinstance(value, torch.Tensor) or (isinstance(value, int) and value % 16 == 0):
+        assumed = not parameter.do_not_specialize  # what a launch tells the compiler of a number's value
+        if isinstance(value, torch.Tensor) or (assumed and isinstance(value, int) and value % 16 == 0):
             attributes[(index,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     compiled = triton.compile(source, GPUTarget(target.backend, target.arch, target.warp), options(config))

@@ -26,6 +26,9 @@ MAX_PARTS = (64, 16, 48)
 PART_KEYS = (64, 64, 32)
 """Fewest keys of each that are worth a part of their own; in the interpreter 8, so that small tests have several."""
 
+RESIDENT = 4
+"""Programs that a processor holds at once: as many loads are under way."""
+
 MAX_RANKED = 8192
 """Scores that a program ranks at once: they stay in registers."""
 
@@ -136,7 +139,7 @@ def split_keys(q: Tensor, caches: Caches, ring: bool, sizes: Sizes) -> Parts:
         near if ring else min(near, sizes.window),
         min(tokens, sizes.num_selected * sizes.select_block),
     )
-    fair = 2 * num_processors(q.device) // max(1, B * G)
+    fair = RESIDENT * num_processors(q.device) // max(1, B * G)
     fewest = (8, 8, 8) if platform_of(q.device) == "interpreter" else PART_KEYS
     most = (min(limit, fair, -(-k // few)) for limit, k, few in zip(MAX_PARTS, keys, fewest, strict=True))
     return Parts(*(max(1, count) for count in most))
