@@ -112,6 +112,23 @@ def test_overloads_come_where_they_are_called() -> None:
     assert "int kind(T a)" in around("template <> int kind(int a) { return 1; }", primary)
 
 
+def test_template_parameters_mean_nothing_outside() -> None:
+    outside = "struct T { int a; };\n"
+    assert "struct T" not in around("T value;", outside + "template <class T> struct Box { T value; int n; };\n")
+    assert "struct T" in around("T value;", outside + "struct Box { T value; int n; };\n")
+
+
+def test_a_class_that_needs_too_much_is_divided() -> None:
+    others = "".join(f"struct S{n} {{ int a{n}; int b{n}; int c{n}; int d{n}; int e{n}; }};\n" for n in range(12))
+    members = "".join(f"  int f{n}(S{n} s) {{ return s.a{n} + s.b{n} + s.c{n} + s.d{n}; }}\n" for n in range(12))
+    found = pieces(enclosed(others + f"class Users {{\n public:\n{members}}};\n"), 500)
+    users = [piece for piece in found if "class Users" in piece]
+    assert len(users) > 1
+    for n in range(12):
+        (piece,) = [piece for piece in users if f"int f{n}(S{n} s) {{" in piece]
+        assert f"int d{n};" in piece
+
+
 def test_a_template_that_takes_a_lambda_keeps_its_body() -> None:
     each = "template <class F> constexpr int each(F f) { return f(1) + f(2) + f(3) + f(4); }\n"
     assert "return f(1)" in around("int g(int a) { return each([a](int b) { return a + b; }); }", each)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..document import Document
@@ -86,25 +86,38 @@ class Cutter:
                     ahead |= self._add_later(current, order[position + 1 :], ahead)
                 written |= current.selection.full()
                 yield from self._finish(path, current)
-            for draft in self._attempts(start, narrow):
-                if self._add(draft, leaf):
-                    current = draft
-                    break
-            else:
+            draft = self._first(leaf, [(start, "all"), (start, "lean")]) or self._first(leaf, _lean(narrow()))
+            if draft is None and len(parts := _parts(leaf, narrow()[0])) > 1:
                 self.ledger.distinct += leaf.tokens(Form.FULL)
-                yield from self._pieces(path, leaf)
-                current = _Draft(start)
+                yield from self._divided(path, parts, narrow())
+            elif draft is None:
+                draft = self._first(leaf, [(narrow()[0], "some"), (Selection(leaves), "some")])
+                if draft is None:
+                    self.ledger.distinct += leaf.tokens(Form.FULL)
+                    yield from self._pieces(path, leaf)
+            current = draft or _Draft(start)
         if current.held:
             yield from self._finish(path, current)
 
-    def _attempts(self, start: Selection, narrow: Callable[[], Sequence[Selection]]) -> Iterator[_Draft]:
-        """New documents, from one with all that its first leaf may need to one with that leaf alone."""
-        yield _Draft(start)
-        yield _Draft(start, "lean")
-        for begun in narrow():
-            yield _Draft(begun, "lean")
-        yield _Draft(narrow()[0], "some")
-        yield _Draft(Selection(start.leaves), "some")
+    def _first(self, leaf: Leaf, begun: Iterable[tuple[Selection, Care]]) -> _Draft | None:
+        """The first new document of these that has room for a leaf."""
+        drafts = (_Draft(start, care) for start, care in begun)
+        return next((draft for draft in drafts if self._add(draft, leaf)), None)
+
+    def _divided(self, path: str, parts: Sequence[Leaf], narrow: Sequence[Selection]) -> Iterator[Document]:
+        """Documents of the parts of a leaf that needs more than there is room for."""
+        current: _Draft | None = None
+        for part in parts:
+            if current is not None:
+                stands = part.sticky and current.selection.forms.get(part.place) is Form.FULL
+                if stands or self._add(current, part):
+                    continue
+                yield from self._joined(path, current)
+            current = self._first(part, [*_lean(narrow), (narrow[0], "some"), (Selection(narrow[0].leaves), "some")])
+            if current is None:
+                yield from self._pieces(path, part)
+        if current is not None:
+            yield from self._joined(path, current)
 
     def _narrow_starts(self, path: str, wide: Leaves) -> list[Selection]:
         """What documents hold that have no room for all that their leaves may need, and for the groups of includes."""
@@ -258,3 +271,13 @@ class Cutter:
         while middle < len(line) and 0x80 <= line[middle] < 0xC0:
             middle += 1
         return [*self._short_enough(line[:middle]), *self._short_enough(line[middle:])]
+
+
+def _lean(narrow: Iterable[Selection]) -> list[tuple[Selection, Care]]:
+    return [(start, "lean") for start in narrow]
+
+
+def _parts(leaf: Leaf, narrow: Selection) -> list[Leaf]:
+    """The leaves that lie in a leaf where classes are opened, those last that stand with their scopes."""
+    inside = [narrow.leaves.all[place] for place in narrow.within(leaf)]
+    return sorted(inside, key=lambda part: part.sticky)

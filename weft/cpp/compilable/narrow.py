@@ -23,6 +23,7 @@ _BUILT = re.compile(
 )
 _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
+_PARAMETER = re.compile(rb"\b(?:typename|class)\s+(?:\.\.\.\s*)?([A-Za-z_]\w*)\s*(?=[,>=])")
 _NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
 _STATIC = re.compile(rb"\bstatic\b")
 _OVERRIDES = re.compile(rb"\b(?:override|final)\b")
@@ -60,6 +61,21 @@ class Members:
     @functools.cached_property
     def _bases(self) -> dict[Scope, frozenset[Scope]]:
         return {}
+
+    @functools.cached_property
+    def _parameters(self) -> dict[Scope, set[bytes]]:
+        return {}
+
+    def parameters(self, leaf: Leaf, shape: Shape) -> set[bytes]:
+        """Template parameters of a leaf and of the classes around it: names that mean nothing else in it."""
+        found = set(_PARAMETER.findall(shape.text))
+        for scope in around(leaf.scope):
+            if scope.item.kind == "type":
+                if scope not in self._parameters:
+                    opening = scope.facts.text[scope.item.head : scope.item.inner]
+                    self._parameters[scope] = set(_PARAMETER.findall(opening))
+                found |= self._parameters[scope]
+        return found
 
     def above(self, scope: Scope) -> frozenset[Scope]:
         """A class, those around it and those that it derives from, as far as they are opened."""
@@ -225,7 +241,7 @@ class _Walk:
             names |= leaf.operators
         names |= leaf.read
         names &= definers.keys()
-        names -= _only_introduced(leaf, shape)
+        names -= _only_introduced(leaf, shape) | self._members.parameters(leaf, shape)
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
         related = self._related(leaf, names)
