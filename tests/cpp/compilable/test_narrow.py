@@ -9,7 +9,8 @@ import pytest
 from weft.cpp.compilable import documents
 from weft.cpp.compilable.closure import Selection, selected
 from weft.cpp.compilable.leaves import Leaves, leaves_of
-from weft.cpp.compilable.narrow import Members, NarrowSelection
+from weft.cpp.compilable.members import Members
+from weft.cpp.compilable.narrow import NarrowSelection
 from weft.cpp.index import file_facts
 from weft.cpp.project import Project, SourceFile
 

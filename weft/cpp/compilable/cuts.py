@@ -13,7 +13,8 @@ from .closure import Care, Selection, selected
 from .clusters import Ledger
 from .forms import Form
 from .leaves import PLACES, Leaf, Leaves, leaves_of
-from .narrow import Members, NarrowSelection
+from .members import Members
+from .narrow import NarrowSelection
 from .pasting import paste
 from .segments import Segment, to_document
 

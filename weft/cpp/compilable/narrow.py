@@ -7,7 +7,6 @@ operators that it does not apply, friends that are not here. A class that is onl
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from ..symbols import forward_declaration, identifiers
 from .closure import JOIN, Care, Selection, around, only_declares
 from .forms import Form, Shape
-from .leaves import Leaf, Leaves, Scope
+from .leaves import Leaf, Scope
+from .members import Members, class_name, class_of, operator_symbols
 
 _BUILT = re.compile(
     rb"\b([A-Za-z_]\w*)(?=\s*(?:<[^<>;{}()]*>\s*)?(?:[({]|[A-Za-z_]\w*\s*[({;=,]))"
@@ -23,72 +23,11 @@ _BUILT = re.compile(
 )
 _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
-_PARAMETER = re.compile(rb"\b(?:typename|class)\s+(?:\.\.\.\s*)?([A-Za-z_]\w*)\s*(?=[,>=])")
 _NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
 _STATIC = re.compile(rb"\bstatic\b")
 _OVERRIDES = re.compile(rb"\b(?:override|final)\b")
 _DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
 _SYMBOL = re.compile(rb"//[^\n]*|/\*[\s\S]*?\*/|->\*?|\+\+|--|<=>|<<=?|>>=?|&&|\|\||[-+*/%&|^!<>=]=|[-+*/%&|^~!<>]")
-
-
-@dataclass(frozen=True)
-class Members:
-    """What is known of a file's classes once they are opened."""
-
-    leaves: Leaves
-    own: dict[int, int]
-    """Place of a leaf -> its place where classes are opened only if they are large."""
-
-    @functools.cached_property
-    def classes(self) -> dict[bytes, list[Scope]]:
-        """Name -> opened classes of that name."""
-        found: dict[bytes, list[Scope]] = {}
-        for scope in dict.fromkeys(scope for leaf in self.leaves.all.values() for scope in around(leaf.scope)):
-            if scope.item.kind == "type" and scope.item.name:
-                found.setdefault(class_name(scope), []).append(scope)
-        return found
-
-    @functools.cached_property
-    def operators(self) -> list[tuple[Leaf, Scope]]:
-        """Operators that are members, each with its class."""
-        found = []
-        for leaf in self.leaves.all.values():
-            scope = class_of(leaf)
-            if scope is not None and (leaf.item.name.startswith("operator") or _symbols(leaf)):
-                found.append((leaf, scope))
-        return found
-
-    @functools.cached_property
-    def _bases(self) -> dict[Scope, frozenset[Scope]]:
-        return {}
-
-    @functools.cached_property
-    def _parameters(self) -> dict[Scope, set[bytes]]:
-        return {}
-
-    def parameters(self, leaf: Leaf, shape: Shape) -> set[bytes]:
-        """Template parameters of a leaf and of the classes around it: names that mean nothing else in it."""
-        found = set(_PARAMETER.findall(shape.text))
-        for scope in around(leaf.scope):
-            if scope.item.kind == "type":
-                if scope not in self._parameters:
-                    opening = scope.facts.text[scope.item.head : scope.item.inner]
-                    self._parameters[scope] = set(_PARAMETER.findall(opening))
-                found |= self._parameters[scope]
-        return found
-
-    def above(self, scope: Scope) -> frozenset[Scope]:
-        """A class, those around it and those that it derives from, as far as they are opened."""
-        if scope not in self._bases:
-            self._bases[scope] = frozenset({scope})  # ends circles of names
-            found = {scope}
-            for outer in around(scope):
-                if outer.item.kind == "type":
-                    found.add(outer)
-                    named = outer.uses & self.classes.keys() - {class_name(outer)}
-                    found.update(base for name in named for one in self.classes[name] for base in self.above(one))
-            self._bases[scope] = frozenset(found)
-        return self._bases[scope]
 
 
 @dataclass
@@ -325,7 +264,7 @@ class _Walk:
         for leaf, types in self._leaves.tied:
             if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(self._stands, types)):
                 continue
-            symbols = _symbols(leaf)
+            symbols = operator_symbols(leaf)
             if class_of(leaf) is None and leaf.place > to.last:
                 continue
             if symbols & to.symbols if symbols else leaf.defines & (to.mentioned | to.asked) or self._overrides(leaf):
@@ -333,7 +272,7 @@ class _Walk:
         for leaf, scope in self._members.operators:
             if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots:
                 continue
-            if not _symbols(leaf) or _symbols(leaf) & (to.symbols | {b"()", b"[]"}):
+            if not operator_symbols(leaf) or operator_symbols(leaf) & (to.symbols | {b"()", b"[]"}):
                 yield leaf
         known = to.roots & self._leaves.definers.keys()
         for scope in sorted(to.scopes, key=lambda scope: (scope.facts.path, scope.item.start)):
@@ -354,16 +293,6 @@ class _Walk:
     def _stands(self, name: bytes) -> bool:
         forms = self._to.forms
         return any(forms.get(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
-
-
-def class_of(leaf: Leaf) -> Scope | None:
-    """The innermost opened class that it is a member of."""
-    return next((scope for scope in around(leaf.scope) if scope.item.kind == "type" and scope.item.name), None)
-
-
-def class_name(scope: Scope) -> bytes:
-    """Without its qualification."""
-    return scope.item.name.rpartition("::")[2].encode()
 
 
 def _least(leaf: Leaf, name: bytes = b"") -> Form:
@@ -406,8 +335,3 @@ def _built(text: bytes) -> set[bytes]:
 def _applied(leaf: Leaf) -> set[bytes]:
     """Operators in a leaf's code."""
     return set(_SYMBOL.findall(leaf.text)) if leaf.item.kind in ("function", "type", "variable", "macro") else set()
-
-
-def _symbols(leaf: Leaf) -> set[bytes]:
-    """What a leaf that defines operators defines."""
-    return {name[8:] for name in leaf.defines if name.startswith(b"operator") and not name[8:9].isalnum()} - {b"="}

@@ -1,0 +1,88 @@
+"""The classes of a file whose leaves are their members: names, bases, operators, template parameters."""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+
+from .closure import around
+from .forms import Shape
+from .leaves import Leaf, Leaves, Scope
+
+_PARAMETER = re.compile(rb"\b(?:typename|class)\s+(?:\.\.\.\s*)?([A-Za-z_]\w*)\s*(?=[,>=])")
+
+
+@dataclass(frozen=True)
+class Members:
+    """What is known of a file's classes once they are opened."""
+
+    leaves: Leaves
+    own: dict[int, int]
+    """Place of a leaf -> its place where classes are opened only if they are large."""
+
+    @functools.cached_property
+    def classes(self) -> dict[bytes, list[Scope]]:
+        """Name -> opened classes of that name."""
+        found: dict[bytes, list[Scope]] = {}
+        for scope in dict.fromkeys(scope for leaf in self.leaves.all.values() for scope in around(leaf.scope)):
+            if scope.item.kind == "type" and scope.item.name:
+                found.setdefault(class_name(scope), []).append(scope)
+        return found
+
+    @functools.cached_property
+    def operators(self) -> list[tuple[Leaf, Scope]]:
+        """Operators that are members, each with its class."""
+        found = []
+        for leaf in self.leaves.all.values():
+            scope = class_of(leaf)
+            if scope is not None and (leaf.item.name.startswith("operator") or operator_symbols(leaf)):
+                found.append((leaf, scope))
+        return found
+
+    @functools.cached_property
+    def _bases(self) -> dict[Scope, frozenset[Scope]]:
+        return {}
+
+    @functools.cached_property
+    def _parameters(self) -> dict[Scope, set[bytes]]:
+        return {}
+
+    def parameters(self, leaf: Leaf, shape: Shape) -> set[bytes]:
+        """Template parameters of a leaf and of the classes around it: names that mean nothing else in it."""
+        found = set(_PARAMETER.findall(shape.text))
+        for scope in around(leaf.scope):
+            if scope.item.kind == "type":
+                if scope not in self._parameters:
+                    opening = scope.facts.text[scope.item.head : scope.item.inner]
+                    self._parameters[scope] = set(_PARAMETER.findall(opening))
+                found |= self._parameters[scope]
+        return found
+
+    def above(self, scope: Scope) -> frozenset[Scope]:
+        """A class, those around it and those that it derives from, as far as they are opened."""
+        if scope not in self._bases:
+            self._bases[scope] = frozenset({scope})  # ends circles of names
+            found = {scope}
+            for outer in around(scope):
+                if outer.item.kind == "type":
+                    found.add(outer)
+                    named = outer.uses & self.classes.keys() - {class_name(outer)}
+                    found.update(base for name in named for one in self.classes[name] for base in self.above(one))
+            self._bases[scope] = frozenset(found)
+        return self._bases[scope]
+
+
+def class_of(leaf: Leaf) -> Scope | None:
+    """The innermost opened class that it is a member of."""
+    return next((scope for scope in around(leaf.scope) if scope.item.kind == "type" and scope.item.name), None)
+
+
+def class_name(scope: Scope) -> bytes:
+    """Without its qualification."""
+    return scope.item.name.rpartition("::")[2].encode()
+
+
+def operator_symbols(leaf: Leaf) -> set[bytes]:
+    """What a leaf that defines operators defines."""
+    return {name[8:] for name in leaf.defines if name.startswith(b"operator") and not name[8:9].isalnum()} - {b"="}
