@@ -52,8 +52,9 @@ class DecoderCache:
 
         Asked before the first layer is extended: layers differ in what they keep, and all or none must advance.
         """
+        counts = None if lengths is None else lengths.tolist()  # a device is waited for once, not for each layer
         for cache in self.layers:
-            cache.begin(width, lengths)
+            cache.begin(width, counts)
 
     def reorder(self, index: torch.Tensor) -> None:
         """Row i becomes what row `index[i]` was."""

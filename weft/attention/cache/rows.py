@@ -168,9 +168,14 @@ class PagedRows:
 
     def view(self, name: str, count: int) -> Tensor:
         """(B, count, G, D): the first entries of all rows, gathered: a copy of all that is seen."""
-        first, slots = self.parts[name].rate.lead, self._slots(name)
-        pages = self.page_table[:, : -(-(first + count) // slots)].clamp(min=0)
-        return self.pools[name].transpose(1, 2)[pages].flatten(1, 2)[:, first : first + count]
+        first, slots, pool = self.parts[name].rate.lead, self._slots(name), self.pools[name]
+        pages = self.page_table[:, : -(-(first + count) // slots)].clamp(min=0).long()  # (B, w)
+        G, D = pool.shape[1], pool.shape[3]
+        # A group's part of a page is one stretch of memory, copied whole.
+        stretches = pages[:, None] * G + torch.arange(G, device=pool.device)[:, None]  # (B, G, w)
+        taken = pool.view(-1, slots * D).index_select(0, stretches.flatten())
+        rows = taken.view(len(pages), G, pages.shape[1] * slots, D)
+        return rows[:, :, first : first + count].transpose(1, 2)
 
     def pool(self, name: str) -> Tensor:
         """(P, slots of a page, G, D), as ops take it beside ``page_table``; no copy."""
