@@ -113,6 +113,13 @@ def test_overloads_come_where_they_are_called() -> None:
     assert "int kind(T a)" in around("template <> int kind(int a) { return 1; }", primary)
 
 
+def test_a_destructor_is_declared_where_it_is_defined() -> None:
+    nested = "struct A { struct B; };\nstruct A::B {\n  B();\n  ~B();\n  int size() const;\n};\n"
+    found = around("A::B::~B() { size(); }", nested)
+    assert "  ~B();" in found
+    assert "int size() const;" in found
+
+
 def test_template_parameters_mean_nothing_outside() -> None:
     outside = "struct T { int a; };\n"
     assert "struct T" not in around("T value;", outside + "template <class T> struct Box { T value; int n; };\n")

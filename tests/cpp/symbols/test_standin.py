@@ -45,6 +45,7 @@ def test_long_tables_keep_their_first_entry() -> None:
         (b"struct EXPORT X final { int a; };", b"struct EXPORT X;\n"),
         (b"template <> struct X<int> { int a; };", None),
         (b"enum E : int { A, B };", b"enum E : int {};\n"),
+        (b"enum class E : char { A };  // E\n", b"enum class E : char {};\n"),
         (b"enum E { A } e;", None),
     ],
 )

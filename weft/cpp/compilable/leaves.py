@@ -348,8 +348,8 @@ class _Builder:
     def _leaf(self, item: Item, scope: Scope, text: bytes) -> None:
         defines = defined_names(item, self._facts.text)
         named = {inner.name.lstrip("~") for inner in item.leaves()} if scope.item.kind == "type" else ()
-        if scope.item.name in named:
-            defines.add(scope.item.name.encode())  # a constructor, whatever its case, or the destructor
+        if (around := scope.item.name.rpartition("::")[2]) in named:
+            defines.add(around.encode())  # a constructor, whatever its case, or the destructor
         sticky = item.kind in _STICKY or (item.kind == "using" and not item.name)
         sticky = sticky or (item.kind == "invocation" and scope.item.kind == "type" and len(text) < 200)
         if item.kind == "include" or (item.kind == "conditional" and _is_prelude(item)):

@@ -80,7 +80,7 @@ def forward_declaration(item: Item, text: bytes) -> bytes | None:
     """
     if item.kind == "enum" and item.name and "::" not in item.name and item.body >= 0:
         head = without_comments(text[item.head : item.body])
-        alone = _ENUM_HEAD.match(head) and text[item.head : item.end].rstrip().endswith((b"};", b"} ;"))
+        alone = _ENUM_HEAD.match(head) and re.search(rb"\}\s*;\s*$", without_comments(text[item.body : item.end]))
         return head.rstrip() + b" {};\n" if alone else None
     if item.kind != "type" or item.body < 0 or not item.name or "::" in item.name:
         return None
