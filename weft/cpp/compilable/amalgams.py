@@ -21,6 +21,9 @@ from .leaves import PLACES, Leaves
 from .pasting import paste
 from .segments import to_document
 
+_KEPT = 256
+"""Files whose leaves are kept from document to document, so that a project's size is none of the memory's."""
+
 _TRIED = 8
 """Files tried for the rest of a document's room, of each kind."""
 
@@ -77,6 +80,7 @@ class Amalgamator:
         Returns:
             None if there is no room for what the file needs, or it needs nothing.
         """
+        self._forget()
         drafts = (Amalgam(Selection(Leaves({}, [], {}, set())), depth) for depth in range(self.depth, 0, -1))
         draft = next((draft for draft in drafts if self._add(draft, path)), None)
         if draft is None:
@@ -195,9 +199,16 @@ class Amalgamator:
         return {}
 
     def _leaves(self, path: str) -> Leaves:
-        if path not in self._known:
-            self._known[path] = self.leaves(path, self.index.position[path] * PLACES)
-        return self._known[path]
+        found = self._known.pop(path, None)
+        if found is None:
+            found = self.leaves(path, self.index.position[path] * PLACES)
+        self._known[path] = found  # the last one is the youngest
+        return found
+
+    def _forget(self) -> None:
+        """Drop the leaves of files that were not asked for lately; never within a document, whose scopes they hold."""
+        for path in list(self._known)[:-_KEPT]:
+            del self._known[path]
 
     def _others(self, draft: Amalgam) -> Iterator[str]:
         """Files without a document: headers of which much is needed, then those that include the same headers."""
