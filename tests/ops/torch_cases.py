@@ -10,7 +10,7 @@ from torch import Tensor
 from weft.ops import num_compressed_blocks
 
 BLOCKS = {"compress_block": 8, "compress_stride": 4}
-SELECT = {**BLOCKS, "select_block": 16, "num_selected": 3}
+SELECT = {**BLOCKS, "select_block": 16, "num_selected": 5}
 
 
 @dataclass(frozen=True)
