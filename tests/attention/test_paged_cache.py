@@ -144,5 +144,22 @@ def test_importance_is_read_from_pages() -> None:
             with layer.record(importance=True) as statistics:
                 layer(x[:, 39:], cache=cache)
         assert statistics.importance is not None
-        maps.append(statistics.importance[..., :5])
+        maps.append(statistics.importance)
     torch.testing.assert_close(*maps)
+
+
+def test_the_page_table_stays_where_it_is() -> None:
+    """A captured graph reads it there."""
+    layer, x = make("nsa-mean"), tokens(2, 40)
+    cache = layer.new_cache(2, 40, page_size=8, num_pages=10, rollback=2)
+    with torch.no_grad():
+        layer(x[:, :7], cache=cache)
+        table = cache.rows.page_table
+        assert (table >= 0).sum(1).tolist() == [1, 1]
+        for t in range(7, 18):
+            layer(x[:, t : t + 1], cache=cache)
+        cache.truncate([16, 18])
+        cache.reorder([1, 1])
+        layer(x[:, 18:20], cache=cache)
+    assert cache.rows.page_table is table
+    assert table.tolist() == [row + [-1] * (5 - len(row)) for row in cache.rows.pages.rows]

@@ -111,11 +111,14 @@ def test_a_warning_tells_when_the_model_is_not_meant_for_the_length(woven, caplo
         ([[1]], {"max_new_tokens": -1}, "max_new_tokens is -1"),
         ([[1], [2]], {"seed": [1, 2, 3]}, "3 seeds for 2 prompts"),
         ([[1]], {"top_p": 2.0}, "top_p is 2.0"),
+        ([[1]], {"page_size": 6}, "page_size=6"),
     ],
 )
 def test_senseless_requests_are_errors(woven, prompts, settings, message):
     with pytest.raises(ValueError, match=message):
         generate(woven(), prompts, **settings)
+    with pytest.raises(ValueError, match=message):
+        stream(woven(), prompts, **settings)  # at once, not at the first step
 
 
 @pytest.mark.parametrize("stops", [False, True], ids=["to_the_end", "stopped"])
@@ -133,7 +136,7 @@ def test_rows_of_a_prompt_share_its_pages_and_give_back_their_own(woven, monkeyp
     model, caches = woven(), []
     make = model.new_cache
     monkeypatch.setattr(
-        model, "new_cache", lambda *args, **settings: caches.append(make(*args, **settings)) or caches[0]
+        model, "new_cache", lambda *args, **settings: caches.append(make(*args, **settings)) or caches[-1]
     )
     prompt = [1, 2, 3, 4, 5, 6, 7, 8, 9] * 2
     free = generate(model, [prompt] * 4, max_new_tokens=8, seed=range(4))
@@ -143,7 +146,7 @@ def test_rows_of_a_prompt_share_its_pages_and_give_back_their_own(woven, monkeyp
     steps = stream(model, [prompt] * 4, max_new_tokens=8, seed=range(4), stop_ids=[free[0][end]], page_size=8)
     used = []
     for _ in steps:
-        (pages,) = {layer.rows.pages.in_use for layer in caches[0].layers if layer.rows is not None}
+        (pages,) = {layer.rows.pages.in_use for layer in caches[-1].layers if layer.rows is not None}
         used.append(pages)
     # 18 tokens of the prompt: 2 full pages for all, and a third that is each row's own once it writes. The 25th token
     # takes a fourth. The row that ends gives its own back.

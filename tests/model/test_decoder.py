@@ -130,6 +130,25 @@ def test_truncated_cache_goes_on_where_it_was_cut(woven, tokens):
         torch.testing.assert_close(again, model(tokens[:, :9])[:, 3:], **ROUNDING)
 
 
+def test_a_cache_goes_back_in_all_layers_or_in_none(woven, tokens):
+    model = woven(pattern="full swa nsa", num_layers=3)
+    with torch.no_grad():
+        cache = model.new_cache(2, 23)
+        model(tokens[:, :20], cache=cache)
+        with pytest.raises(ValueError, match=r"cannot shrink to 18.*new_cache\(\.\.\., rollback=1\)"):
+            cache.truncate([18, 20])
+        assert [layer.lengths.tolist() for layer in cache.layers] == [[20, 20]] * 3
+        whole = model(tokens)
+        torch.testing.assert_close(model(tokens[:, 20:], cache=cache), whole[:, 20:], **ROUNDING)
+
+        cache = model.new_cache(2, 23, rollback=1)  # as the error says
+        model(tokens[:, :20], cache=cache)
+        cache.truncate([18, 18])
+        cache.reorder((1, 0))
+        back = model(tokens[[1, 0], 18:], cache=cache)
+        torch.testing.assert_close(back, whole[[1, 0], 18:], **ROUNDING)
+
+
 def test_pages_that_do_not_suffice_stop_all_layers_or_none(woven, tokens):
     model = woven()
     cache = model.new_cache(2, 23, page_size=8, num_pages=5)

@@ -37,6 +37,9 @@ class AttentionCache(Protocol):
     def reorder(self, index: Tensor) -> None:
         """Row i becomes a copy of the old row ``index[i]``."""
 
+    def require_truncatable(self, lengths: Tensor | Sequence[int]) -> tuple[int, ...]:
+        """Raises where ``truncate`` would; else the lengths as integers. Nothing changes."""
+
     def truncate(self, lengths: Tensor | Sequence[int]) -> None:
         """Forget each row's tokens from ``lengths`` (B,) on."""
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from weft.attention.config import BRANCHES
 from weft.ops import compressed_attention
 from weft.ops.block_selection.reference import block_importance
-from weft.ops.geometry import compressed_bounds, locate_queries
+from weft.ops.geometry import compressed_bounds, locate_queries, num_compressed_blocks
 from weft.ops.native_sparse_attention.pages import empty_slots, gather_pages
 
 COLLAPSED = 0.02
@@ -85,8 +85,11 @@ class Statistics:
             where.pop("window_positions", None)
             page_table = where.pop("page_table", None)
             if page_table is not None:
-                first = empty_slots(self._sizes["compress_block"], self._sizes["compress_stride"])
-                k_cmp = gather_pages(k_cmp, page_table, first=first)
+                block = self._sizes["compress_block"], self._sizes["compress_stride"]
+                last = where["query_offset"]
+                last = int(last.max()) if isinstance(last, Tensor) else last
+                count = num_compressed_blocks(last + 1, *block)
+                k_cmp = gather_pages(k_cmp, page_table, first=empty_slots(*block), count=count)
             self.importance = self._importance(q, k_cmp, **where)
 
     def _moments(self) -> tuple[Tensor, Tensor]:

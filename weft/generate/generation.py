@@ -78,6 +78,8 @@ def stream(
     """
     seeds = [seed] * len(prompts) if isinstance(seed, int) else list(seed)
     _check(model, prompts, max_new_tokens, seeds)
+    if page_size is not None:
+        model.new_cache(1, 1, page_size=page_size)  # refuses what does not fit the layers, before the first step
     sampler = Sampler(temperature=temperature, top_k=top_k, top_p=top_p, seeds=seeds)
     return _steps(model, prompts, sampler, max_new_tokens=max_new_tokens, stop_ids=stop_ids, page_size=page_size)
 

@@ -47,23 +47,28 @@ class DecoderCache:
             total.update(cache.reads)
         return dict(total)
 
-    def require_room(self, width: int, lengths: torch.Tensor | None = None) -> None:
+    def require_room(self, width: int, lengths: Sequence[int] | None = None) -> None:
         """Raises if some layer has no room for `width` new tokens, of which `lengths` (B,) are real in each row.
 
         Asked before the first layer is extended: layers differ in what they keep, and all or none must advance.
         """
-        counts = None if lengths is None else lengths.tolist()  # a device is waited for once, not for each layer
         for cache in self.layers:
-            cache.begin(width, counts)
+            cache.begin(width, lengths)
 
-    def reorder(self, index: torch.Tensor) -> None:
+    def reorder(self, index: torch.Tensor | Sequence[int]) -> None:
         """Row i becomes what row `index[i]` was."""
+        index = torch.as_tensor(index, dtype=torch.int64, device=self.lengths.device)
         for cache in self.layers:
             cache.reorder(index)
         if self.history is not None:
             self.history.reorder(index)
 
     def truncate(self, lengths: torch.Tensor | Sequence[int]) -> None:
-        """Forgets what lies past `lengths` (B,) in each row. The history's later tokens are written over."""
-        for cache in self.layers:
-            cache.truncate(lengths)
+        """Forgets what lies past `lengths` (B,) in each row. The history's later tokens are written over.
+
+        Raises:
+            ValueError: some layer cannot go back that far (`new_cache(..., rollback=...)`); none has changed then.
+        """
+        wanted = [cache.require_truncatable(lengths) for cache in self.layers]
+        for cache, counts in zip(self.layers, wanted, strict=True):
+            cache.truncate(counts)

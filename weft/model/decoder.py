@@ -61,13 +61,10 @@ class DecoderLayer(nn.Module):
         max_length: int,
         dtype: torch.dtype,
         device: Device,
-        *,
-        page_size: int | None = None,
-        num_pages: int | None = None,
+        **room: Any,
     ) -> AttentionCache:
-        """An empty cache of its attention."""
-        attention = cast("AttentionModule", self.self_attn)
-        return attention.new_cache(batch_size, max_length, dtype, device, page_size=page_size, num_pages=num_pages)
+        """An empty cache of its attention; `room` as there."""
+        return cast("AttentionModule", self.self_attn).new_cache(batch_size, max_length, dtype, device, **room)
 
     def _attend(self, x: torch.Tensor, cache: Any, **where: Any) -> torch.Tensor:
         return self.self_attn(self.input_layernorm(x), cache=cache, **where)
@@ -151,11 +148,13 @@ class Decoder(nn.Module):
         """(B, T, D) after the last norm; arguments as in `forward`."""
         if tokens.ndim != 2 or tokens.dtype != torch.int64:
             raise ValueError(f"tokens must be int64 of shape (B, T), got {tokens.dtype} of shape {list(tokens.shape)}")
+        # A device is waited for once, not in each layer.
+        counts = None if lengths is None else tuple(lengths.tolist())
         if cache is not None:
-            cache.require_room(tokens.shape[1], lengths)
+            cache.require_room(tokens.shape[1], counts)
         if positions is None:
             positions = default_positions(tokens, cache=cache, cu_seqlens=cu_seqlens)
-        where = {"positions": positions, "cu_seqlens": cu_seqlens, "lengths": lengths}
+        where = {"positions": positions, "cu_seqlens": cu_seqlens, "lengths": counts}
         x = self._embed(tokens, positions, cache, lengths)
         for index, layer in enumerate(self.blocks):
             x = layer(x, None if cache is None else cache.layers[index], **where)
@@ -212,6 +211,7 @@ class Decoder(nn.Module):
         dtype: torch.dtype | None = None,
         device: Device | None = None,
         *,
+        rollback: int = 0,
         page_size: int | None = None,
         num_pages: int | None = None,
     ) -> DecoderCache:
@@ -222,16 +222,15 @@ class Decoder(nn.Module):
             max_length: tokens that fit in a row.
             dtype: of what is kept; none: the weights'.
             device: where; none: that of the weights.
+            rollback: tokens by which any row can be truncated later, as speculative decoding does.
             page_size: tokens in a page, a multiple of every layer's select_block: rows take pages as they grow and
                 share them when they are repeated. None: all of the memory at once.
             num_pages: pages that each layer has; none: as many as the rows need.
         """
         weight = self.embed_tokens.weight
         dtype, device = dtype or weight.dtype, device or weight.device
-        layers = [
-            layer.new_cache(batch_size, max_length, dtype, device, page_size=page_size, num_pages=num_pages)
-            for layer in self.blocks
-        ]
+        room = {"rollback": rollback, "page_size": page_size, "num_pages": num_pages}
+        layers = [layer.new_cache(batch_size, max_length, dtype, device, **room) for layer in self.blocks]
         history = None if self.embed_ngrams is None else TokenHistory(batch_size, max_length, device)
         return DecoderCache(layers, history)
 

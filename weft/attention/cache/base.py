@@ -149,17 +149,22 @@ class LayerCache:
         self._lengths = step.ends
         self._reads = reads() if step.width > 1 else reads  # do not hold on to the lists of a long prompt
 
+    def require_truncatable(self, lengths: int | Tensor | Sequence[int]) -> tuple[int, ...]:
+        """Raise what :meth:`truncate` would raise; else the lengths as integers, one a row. Nothing changes."""
+        wanted = (lengths,) * self.batch_size if isinstance(lengths, int) else self._row_integers("lengths", lengths)
+        for row, (now, length) in enumerate(zip(self._lengths, wanted, strict=True)):
+            if not 0 <= length <= now:
+                raise ValueError(f"truncate: row {row} has {now} tokens and cannot have {length}: give 0..{now}")
+            self._check_truncate(row, now, length)
+        return wanted
+
     def truncate(self, lengths: int | Tensor | Sequence[int]) -> None:
         """Forget all tokens from ``lengths`` on, (B,) or one number for all rows; the next forward continues there.
 
         Raises:
             ValueError: if a row has fewer tokens, or a ring no longer holds what a query there would see.
         """
-        wanted = (lengths,) * self.batch_size if isinstance(lengths, int) else self._row_integers("lengths", lengths)
-        for row, (now, length) in enumerate(zip(self._lengths, wanted, strict=True)):
-            if not 0 <= length <= now:
-                raise ValueError(f"truncate: row {row} has {now} tokens and cannot have {length}: give 0..{now}")
-            self._check_truncate(row, now, length)
+        wanted = self.require_truncatable(lengths)
         if self.rows is not None:
             self.rows.truncate(wanted)
         self._truncate(wanted)

@@ -121,12 +121,21 @@ class PagedRows:
         self.pages = PageTable(batch_size, max_length, page_size, num_pages)
         self.pools = {name: part.new(self.pages.capacity, self._slots(name)) for name, part in parts.items()}
         self._table: Tensor | None = None
+        self._stale = True  # the rows hold other pages than `_table` says
 
     @property
     def page_table(self) -> Tensor:
-        """(B, W) int32 on the cache's device: each row's pages in order, -1 where it has none."""
-        if self._table is None:
-            self._table = self.pages.table.to(next(iter(self.pools.values())).device)
+        """(B, W) int32 on the cache's device: each row's pages in order, -1 where it has none.
+
+        One tensor as long as B stays: a captured graph finds in it what rows hold by then.
+        """
+        host = self.pages.table
+        if self._table is None or self._table.shape != host.shape:
+            with torch.inference_mode(False):  # written again later, maybe outside of the caller's mode
+                self._table = host.to(next(iter(self.pools.values())).device, copy=True)
+        elif self._stale:
+            self._table.copy_(host, non_blocking=True)
+        self._stale = False
         return self._table
 
     def __getitem__(self, name: str) -> Tensor:
@@ -146,7 +155,7 @@ class PagedRows:
         before = self.pages.in_use
         copies = self.pages.extend(step.starts, step.ends)
         if self.pages.in_use != before or copies:
-            self._table = None
+            self._stale = True
         for name, pool in self.pools.items():
             if self.pages.capacity > pool.shape[0]:
                 with torch.inference_mode(False):  # as the first pool, which was made outside of the forward
@@ -184,12 +193,12 @@ class PagedRows:
     def truncate(self, lengths: Sequence[int]) -> None:
         """Give back the pages behind each row's first ``lengths`` tokens."""
         self.pages.truncate(lengths)
-        self._table = None
+        self._stale = True
 
     def reorder(self, rows: Sequence[int], order: Tensor, used: int) -> None:
         """Row i holds the pages of the old row ``rows[i]``; nothing is copied until one of them is written."""
         self.pages.reorder(rows)
-        self._table = None
+        self._stale = True
 
     def _slots(self, name: str) -> int:
         return self.pages.page_size // self.parts[name].rate.stride

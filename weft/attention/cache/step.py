@@ -62,7 +62,7 @@ class Step:
         return positions if self.even else positions.where(column < torch.tensor(self.counts)[:, None], -1)
 
     def _on_device(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.device)
+        return to_device(torch.tensor(values, dtype=torch.int64), self.device)
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ class Placement:
     def at(cls, slots: Tensor, device: torch.device) -> Placement:
         """By a table (B, T) of slots on the host, -1 where the entry is dropped."""
         rows, columns = (slots >= 0).nonzero(as_tuple=True)
-        index = (rows.to(device), columns.to(device), slots[rows, columns].to(device))
-        return cls(None, index)
+        row, column, slot = to_device(torch.stack([rows, columns, slots[rows, columns]]), device)
+        return cls(None, (row, column, slot))
 
     @classmethod
     def append(cls, starts: Sequence[int], counts: Sequence[int], width: int, device: torch.device) -> Placement:
@@ -103,8 +103,9 @@ class Placement:
         """
         rows, columns = (slots >= 0).nonzero(as_tuple=True)
         along = slots[rows, columns]
-        pages = table[rows, along // size].long().to(device)
-        return cls(None, (rows.to(device), columns.to(device), (along % size).to(device)), pages)
+        pages = table[rows, along // size].long()
+        row, column, slot, page = to_device(torch.stack([rows, columns, along % size, pages]), device)
+        return cls(None, (row, column, slot), page)
 
     def write(self, buffer: Tensor, new: Tensor) -> None:
         """Put new (B, T, G, D) into the buffer, in the buffer's dtype. No gradient flows through it."""
@@ -116,6 +117,11 @@ class Placement:
             buffer.transpose(1, 2)[rows if self.pages is None else self.pages, slots] = new[rows, columns].to(
                 buffer.dtype
             )
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """A small host tensor there; the host does not wait for what the device has still to do."""
+    return x.to(device, non_blocking=True)
 
 
 def token_view(buffer: Tensor, slots: int) -> Tensor:

@@ -125,7 +125,7 @@ def step(
     if entries:  # else no query has more candidates than it takes
         peaks = {name: left[name] for name in ("peaks_ptr", "totals_ptr", "all_parts", "H")}
         run(_ranking(B * G, H // G, parts, sizes, {**stands, **peaks, **scores, **best}, blocks))
-    run(_chosen(q, caches, parts, {**queries, **left, **best, "lists_ptr": lists, "tokens": tokens}, blocks))
+    run(_chosen(q, caches, parts, sizes, {**queries, **left, **best, "lists_ptr": lists, "tokens": tokens}, blocks))
     run(_sum(gates, parts, Dv, {**left, "out_ptr": out}))
     return out, lists
 
@@ -185,7 +185,7 @@ def _runs(
             "STRIDE": sizes.compress_stride,
             "WINDOW": sizes.window,
         },
-        key=_key(q, caches),
+        key=_key(q, caches, sizes),
     )
 
 
@@ -216,7 +216,9 @@ def _ranking(
     )
 
 
-def _chosen(q: Tensor, caches: Caches, parts: Parts, arguments: Mapping[str, Any], blocks: Mapping[str, int]) -> Launch:
+def _chosen(
+    q: Tensor, caches: Caches, parts: Parts, sizes: Sizes, arguments: Mapping[str, Any], blocks: Mapping[str, int]
+) -> Launch:
     """The lists, and the parts of the chosen blocks."""
     from weft.ops.kernels.jit.decode import decode_chosen
 
@@ -243,7 +245,7 @@ def _chosen(q: Tensor, caches: Caches, parts: Parts, arguments: Mapping[str, Any
             **blocks,
             "WIDTH": max(blocks["NP"], 16 if platform_of(q.device) == "interpreter" else 256),
         },
-        key=_key(q, caches),
+        key=_key(q, caches, sizes),
     )
 
 
@@ -284,7 +286,7 @@ def _power(size: int) -> int:
     return 1 << (size - 1).bit_length()
 
 
-def _key(q: Tensor, caches: Caches) -> tuple[Any, ...]:
+def _key(q: Tensor, caches: Caches, sizes: Sizes) -> tuple[Any, ...]:
     """What decides which configuration is fastest: the dtype, and sizes to a factor of two."""
-    sizes = (q.shape[0], caches.k_cmp.shape[2], *(x.shape[1] for x in (caches.k_cmp, caches.k_sel, caches.k_win)))
-    return (str(q.dtype), *(size.bit_length() for size in sizes))
+    counts = (q.shape[0], caches.k_cmp.shape[2], *caches.room(sizes), caches.k_win.shape[1])
+    return (str(q.dtype), *(count.bit_length() for count in counts))
