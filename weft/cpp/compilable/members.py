@@ -75,7 +75,10 @@ class Members:
 
 def class_of(leaf: Leaf) -> Scope | None:
     """The innermost opened class that it is a member of."""
-    return next((scope for scope in around(leaf.scope) if scope.item.kind == "type" and scope.item.name), None)
+    scope = leaf.scope.innermost_class
+    while scope is not None and not scope.item.name:
+        scope = scope.parent.innermost_class if scope.parent is not None else None
+    return scope
 
 
 def class_name(scope: Scope) -> bytes:
