@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from ..symbols import forward_declaration
 from .closure import around
-from .forms import Shape
+from .forms import Form, Shape
 from .leaves import Leaf, Leaves, Scope
+
+if TYPE_CHECKING:
+    from .least import Needs
 
 _PARAMETER = re.compile(rb"\b(?:typename|class)\s+(?:\.\.\.\s*)?([A-Za-z_]\w*)\s*(?=[,>=])")
 
@@ -20,6 +26,12 @@ class Members:
     leaves: Leaves
     own: dict[int, int]
     """Place of a leaf -> its place where classes are opened only if they are large."""
+
+    needs: dict[tuple[int, Form, bool, int], Needs] = field(default_factory=dict)
+    """What each leaf needs as it stands in the walks so far: kept by `least`."""
+
+    least: dict[int, Form] = field(default_factory=dict)
+    """Place of a leaf -> the form of it that suffices most: kept by `least`."""
 
     @functools.cached_property
     def classes(self) -> dict[bytes, list[Scope]]:
@@ -39,6 +51,34 @@ class Members:
             if scope is not None and (leaf.item.name.startswith("operator") or operator_symbols(leaf)):
                 found.append((leaf, scope))
         return found
+
+    @functools.cached_property
+    def _by_start(self) -> dict[str, list[tuple[int, int, int]]]:
+        """File -> (start, end, place) of its leaves that have text, sorted."""
+        found: dict[str, list[tuple[int, int, int]]] = {}
+        for place, leaf in self.leaves.all.items():
+            if leaf.text:
+                found.setdefault(leaf.facts.path, []).append((leaf.item.start, leaf.item.end, place))
+        for pieces in found.values():
+            pieces.sort()
+        return found
+
+    def within(self, leaf: Leaf) -> list[int]:
+        """The places of the leaves that lie in this one, which may be of leaves that are cut otherwise."""
+        pieces = self._by_start.get(leaf.facts.path, [])
+        first = bisect.bisect_left(pieces, (leaf.item.start,))
+        last = bisect.bisect_left(pieces, (leaf.item.end + 1,))
+        return sorted(place for _, end, place in pieces[first:last] if end <= leaf.item.end)
+
+    @functools.cached_property
+    def _announcements(self) -> dict[Scope, bytes | None]:
+        return {}
+
+    def announcement(self, scope: Scope) -> bytes | None:
+        """A class's forward declaration; None where no such line can announce it."""
+        if scope not in self._announcements:
+            self._announcements[scope] = forward_declaration(scope.item, scope.facts.text)
+        return self._announcements[scope]
 
     @functools.cached_property
     def _bases(self) -> dict[Scope, frozenset[Scope]]:

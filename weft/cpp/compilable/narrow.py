@@ -11,22 +11,14 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ..symbols import forward_declaration, identifiers
-from .closure import JOIN, Care, Selection, around, only_declares
-from .forms import Form, Shape
+from ..symbols import identifiers
+from .closure import JOIN, Care, Selection, around
+from .forms import Form
+from .least import least, needs_of
 from .leaves import Leaf, Scope
 from .members import Members, class_name, class_of, operator_symbols
 
-_BUILT = re.compile(
-    rb"\b([A-Za-z_]\w*)(?=\s*(?:<[^<>;{}()]*>\s*)?(?:[({]|[A-Za-z_]\w*\s*[({;=,]))"
-    rb"|\bmake_\w+\s*<\s*(?:\w+::)*(\w+)|\b([A-Za-z_]\w*)(?=::\3\s*;)"
-)
-_SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
-_SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
-_NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
-_STATIC = re.compile(rb"\bstatic\b")
 _OVERRIDES = re.compile(rb"\b(?:override|final)\b")
-_DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
 _SYMBOL = re.compile(rb"//[^\n]*|/\*[\s\S]*?\*/|->\*?|\+\+|--|<=>|<<=?|>>=?|&&|\|\||[-+*/%&|^!<>=]=|[-+*/%&|^~!<>]")
 
 
@@ -66,12 +58,7 @@ class NarrowSelection(Selection):
 
     def within(self, leaf: Leaf) -> list[int]:
         """The leaves that lie in this one."""
-        start, end, path = leaf.item.start, leaf.item.end, leaf.facts.path
-        return [
-            place
-            for place, inner in self.leaves.all.items()
-            if inner.text and inner.facts.path == path and start <= inner.item.start and inner.item.end <= end
-        ]
+        return self.members.within(leaf)
 
     def comes_along(self, sticky: Leaf) -> bool:
         """Whether a leaf stands wherever its scope does."""
@@ -128,7 +115,7 @@ class _Walk:
                     if not fits and not self._partial:
                         return False
             for other in list(self._wanted()):
-                if not self._take(other, _least(other), queue) and not self._partial:
+                if not self._take(other, least(self._members, other), queue) and not self._partial:
                     return False
         return True
 
@@ -141,7 +128,9 @@ class _Walk:
         cost = leaf.tokens(form) + JOIN
         scopes: list[Scope] = []
         sticky: list[Leaf] = []
-        if before is None:
+        if before is not None:
+            cost -= leaf.tokens(before) + JOIN
+        elif leaf.scope not in self._to.scopes:  # a scope that stands has those around it
             scopes = [scope for scope in around(leaf.scope) if scope not in self._to.scopes]
             sticky = [
                 other
@@ -151,8 +140,6 @@ class _Walk:
             ]
             cost += sum(scope.tokens + 2 * JOIN for scope in scopes)
             cost += sum(other.tokens(_brief(other)) + JOIN for other in sticky)
-        else:
-            cost -= leaf.tokens(before) + JOIN
         if self._to.tokens + cost > self._budget:
             return False
         self._to.tokens += cost
@@ -167,36 +154,25 @@ class _Walk:
 
     def _take_needed(self, leaf: Leaf, queue: list[Leaf]) -> Iterator[bool]:
         """Take what a leaf's names lead to; False for each that does not fit."""
-        form = self._to.forms[leaf.place]
-        shape, definers = leaf.shape(form), self._leaves.definers
-        names = set(shape.free)
-        for scope in around(leaf.scope):
-            names |= scope.uses
-        if leaf.item.kind == "friend" and b"(" not in shape.text:
-            return  # announces what it names
-        self._to.mentioned |= names
-        self._to.asked |= shape.members
-        if form is Form.FULL:
-            names |= leaf.operators
-        names |= leaf.read
-        names &= definers.keys()
-        names -= _only_introduced(leaf, shape) | self._members.parameters(leaf, shape)
-        if leaf.pasted:
-            names |= {name for name in definers if name.startswith(leaf.pasted)}
-        related = self._related(leaf, names)
-        built = _built(shape.text)
-        announced = _announced(leaf, form, shape)
+        form, forms = self._to.forms[leaf.place], self._to.forms
         local = form is Form.FULL and (leaf.makes_local or leaf.place in self._local)
-        for name in sorted(names):
-            places = [self._leaves.all[place] for place in self._visible(leaf, name, related, built)]
-            if name in announced:
-                yield from self._announce(places, queue)
+        needs = needs_of(self._members, leaf, form, local=local, last=self._to.last)
+        self._to.mentioned |= needs.mentioned
+        self._to.asked |= needs.asked
+        for step in needs.steps:
+            shell = step.shell if step.shell is not None and self._is_open(step.name) else None
+            if step.announced:
+                yield from self._announce([other for other, _ in step.leaves if other is not shell], queue)
                 continue
-            for other in places:
-                whole = local and other.is_template  # a type of this one's body may be its argument
-                if whole:
+            for other, form in step.leaves:
+                if form is Form.FULL:
                     self._local.add(other.place)
-                yield self._take(other, Form.FULL if whole else _least(other, name), queue)
+                if forms.get(other.place, -1) < form and other is not shell:  # most of them stand already
+                    yield self._take(other, form, queue)
+
+    def _is_open(self, name: bytes) -> bool:
+        """Whether a namespace of this name stands."""
+        return any(scope.item.kind == "namespace" and name == class_name(scope) for scope in self._to.scopes)
 
     def _announce(self, leaves: list[Leaf], queue: list[Leaf]) -> Iterator[bool]:
         """A forward declaration of what these define, or as little of it as there is."""
@@ -206,7 +182,7 @@ class _Walk:
                 yield self._take(leaf, Form.FORWARD, queue)
                 continue
             scope = leaf.scope
-            text = forward_declaration(scope.item, scope.facts.text)
+            text = self._members.announcement(scope)
             if text is None:
                 yield self._take(leaf, Form.FORWARD, queue)
             elif scope not in self._to.scopes and scope not in self._to.announced:
@@ -219,39 +195,6 @@ class _Walk:
                     for other in (other for outer in inside for other in outer.sticky if self._to.comes_along(other)):
                         fits = self._take(other, _brief(other), queue) and fits
                 yield fits
-
-    def _visible(self, leaf: Leaf, name: bytes, related: set[Scope], built: set[bytes]) -> Iterator[int]:
-        """Of the leaves that define a name, those that this one may mean: before it, or in its own class."""
-        limit = self._to.last if leaf.item.kind == "macro" else leaf.place
-        own, symbols = class_of(leaf), leaf.means(name)
-        opened = any(name == class_name(scope) for scope in self._to.scopes if scope.item.kind == "namespace")
-        for place in self._leaves.definers[name]:
-            other = self._leaves.all[place]
-            scope = class_of(other)
-            if place == leaf.place or (scope is not None and scope not in related):
-                continue
-            if place >= limit and (own is None or own not in around(other.scope)):
-                continue
-            if scope is not None and other.text and name == class_name(scope) and name not in built:
-                continue  # a constructor
-            if symbols is not None and not other.may_declare(name, symbols):
-                continue
-            namespace = not other.text and scope is None
-            if namespace and (opened or other.facts is not leaf.facts):
-                continue  # one of several with that name is enough
-            opened |= namespace
-            yield place
-
-    def _related(self, leaf: Leaf, names: set[bytes]) -> set[Scope]:
-        """Classes whose members a leaf may name as they are: its own, those that it mentions, and their bases."""
-        found: set[Scope] = set()
-        own = class_of(leaf)
-        if own is not None:
-            found |= self._members.above(own)
-        for name in names & self._members.classes.keys():
-            for scope in self._members.classes[name]:
-                found |= self._members.above(scope)
-        return found
 
     def _wanted(self) -> Iterator[Leaf]:
         """What no name leads to, as far as something asks for it."""
@@ -267,7 +210,8 @@ class _Walk:
             symbols = operator_symbols(leaf)
             if class_of(leaf) is None and leaf.place > to.last:
                 continue
-            if symbols & to.symbols if symbols else leaf.defines & (to.mentioned | to.asked) or self._overrides(leaf):
+            named = leaf.defines & to.mentioned or leaf.defines & to.asked
+            if symbols & to.symbols if symbols else named or self._overrides(leaf):
                 yield leaf
         for leaf, scope in self._members.operators:
             if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots:
@@ -295,41 +239,9 @@ class _Walk:
         return any(forms.get(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
 
 
-def _least(leaf: Leaf, name: bytes = b"") -> Form:
-    """The form of a leaf that a name leads to: constants are computed by few members, enumerators have names."""
-    if leaf.item.kind == "enum" and name == leaf.item.name.encode() and not _SCOPED.match(leaf.text):
-        return Form.FORWARD
-    member = class_of(leaf) is not None and _STATIC.search(leaf.text) is None
-    computes = _NO_PARAMETERS.search(leaf.shape(Form.BARE).text) is not None  # so do most that constants call
-    return Form.BARE if member or (leaf.is_template and not computes) else Form.LEAN
-
-
 def _brief(leaf: Leaf) -> Form:
     """Without its comments, where it has some."""
     return Form.FULL if leaf.shape(Form.LEAN) is leaf.shape(Form.FULL) else Form.LEAN
-
-
-def _announced(leaf: Leaf, form: Form, shape: Shape) -> set[bytes]:
-    """Names in a leaf whose types need not be complete."""
-    if leaf.item.kind == "friend" or only_declares(leaf, form):
-        return shape.free
-    bodiless = leaf.item.kind in ("prototype", "variable") and b"{" not in shape.text
-    return shape.pointed if bodiless or (form < Form.SHORT and not shape.members) else set()
-
-
-def _only_introduced(leaf: Leaf, shape: Shape) -> set[bytes]:
-    """A function's name where it is not called in it: its overloads are not needed. A specialisation needs another."""
-    if leaf.item.kind not in ("function", "prototype") or _SPECIAL.search(shape.text):
-        return set()
-    names = {b"operator" if name.startswith(b"operator") else name for name in leaf.defines}
-    once = {name for name in names if len(re.findall(rb"\b%b\b" % re.escape(name), shape.text)) == 1}
-    return {name for name in leaf.defines if (b"operator" if name.startswith(b"operator") else name) in once}
-
-
-def _built(text: bytes) -> set[bytes]:
-    """Names of which objects may be constructed or destroyed."""
-    found = {name for names in _BUILT.findall(text) for name in names}
-    return found | set(_DESTROYED.findall(text))
 
 
 def _applied(leaf: Leaf) -> set[bytes]:
