@@ -104,7 +104,9 @@ class AttentionLayer(nn.Module):
             )
         step = cache.begin(x.shape[1], lengths)
         if positions is None:
-            positions = cache.lengths[:, None] + torch.arange(x.shape[1], device=x.device)
+            positions = cache.lengths[:, None]
+            if x.shape[1] > 1:
+                positions = positions + torch.arange(x.shape[1], device=x.device)
         return positions, step
 
     def _layout(
