@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-BENCH ?= --length 4096 16384 65536 --repeats 3 --budget 100
+BENCH ?= --length 4096 16384 65536 --repeats 3
 PROJECT := pyproject.toml constraints.txt tools/install.sh
 
 .DEFAULT_GOAL := help

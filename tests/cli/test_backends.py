@@ -12,7 +12,7 @@ from weft.cli.main import main
 from weft.ops import backend as dispatcher
 
 COMMON = {"scale", "query_offset", "kv_lengths", "cu_seqlens", "backend"}
-NOT_A_BACKENDS_CONCERN = {"key_positions", "window_positions", "return_blocks", "ignore_index"}
+NOT_A_BACKENDS_CONCERN = {"key_positions", "window_positions", "page_table", "return_blocks", "ignore_index"}
 
 
 def test_the_table_names_every_op_and_backend(capsys):
