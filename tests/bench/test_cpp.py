@@ -55,12 +55,11 @@ def test_memory_and_time_of_children_are_seen():
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
     with TreeWatch(process.pid) as watch:
         deadline = time.monotonic() + 20
-        while (watch.peak_bytes or 0) < 60 << 20 and time.monotonic() < deadline:
+        while (watch.peak_bytes or 0) < 60 << 20 or (watch.cpu_seconds or 0) <= 0.1:
+            assert time.monotonic() < deadline, (watch.peak_bytes, watch.cpu_seconds)
             time.sleep(0.02)
         assert len(descendants(process.pid)) == 2
         process.communicate(b"\n")
-    assert watch.peak_bytes > 60 << 20
-    assert watch.cpu_seconds > 0.1
     assert os.getpid() in descendants(os.getpid())
     assert descendants(process.pid) == [process.pid]  # it is gone, which is no error
 
