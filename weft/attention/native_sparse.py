@@ -16,6 +16,7 @@ from torch import Tensor
 from weft.attention.cache import NativeSparseCache
 from weft.attention.cache.native_sparse import Branches
 from weft.attention.cache.reads import read_blocks, read_entries, read_window
+from weft.attention.cache.step import to_device
 from weft.attention.compressor import build_compressor
 from weft.attention.config import BRANCHES, NativeSparseConfig, RopeConfig, with_fallbacks
 from weft.attention.gate import BranchGate
@@ -143,7 +144,7 @@ class NativeSparseAttention(HeadsLayer):
         out, blocks = self._attend(q.to(cache.dtype), parts, gates, **where)
 
         def count_reads() -> dict[str, int | Tensor]:
-            queries = step.positions().to(step.device)
+            queries = to_device(step.positions(), step.device)
             return {
                 "compressed": read_entries(cache.entry_positions(), queries),
                 "selected": read_blocks(blocks, queries, block=self.sizes["select_block"]),

@@ -34,7 +34,7 @@ class AttentionCache(Protocol):
     def begin(self, width: int, lengths: Tensor | Sequence[int] | None = None) -> Any:
         """What ``width`` new tokens, of which ``lengths`` (B,) are real, will add; raises if there is no room."""
 
-    def reorder(self, index: Tensor) -> None:
+    def reorder(self, index: Tensor | Sequence[int]) -> None:
         """Row i becomes a copy of the old row ``index[i]``."""
 
     def require_truncatable(self, lengths: Tensor | Sequence[int]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from weft.attention.cache import SlidingCache
 from weft.attention.cache.reads import read_window
+from weft.attention.cache.step import to_device
 from weft.attention.config import RopeConfig, SlidingConfig, with_fallbacks
 from weft.attention.heads import HeadsLayer
 from weft.ops import sliding_attention
@@ -99,7 +100,7 @@ class SlidingWindowAttention(HeadsLayer):
         )
 
         def count_reads() -> dict[str, int | Tensor]:
-            queries = step.positions().to(step.device)
+            queries = to_device(step.positions(), step.device)
             keys = queries if key_positions is None else key_positions
             return {"sliding": read_window(keys, queries, window=self.window, sinks=self.sinks)}
 

@@ -57,11 +57,11 @@ class DecoderCache:
 
     def reorder(self, index: torch.Tensor | Sequence[int]) -> None:
         """Row i becomes what row `index[i]` was."""
-        index = torch.as_tensor(index, dtype=torch.int64, device=self.lengths.device)
+        rows = _integers(index)
         for cache in self.layers:
-            cache.reorder(index)
+            cache.reorder(rows)
         if self.history is not None:
-            self.history.reorder(index)
+            self.history.reorder(torch.tensor(rows, device=self.lengths.device))
 
     def truncate(self, lengths: torch.Tensor | Sequence[int]) -> None:
         """Forgets what lies past `lengths` (B,) in each row. The history's later tokens are written over.
@@ -69,6 +69,13 @@ class DecoderCache:
         Raises:
             ValueError: some layer cannot go back that far (`new_cache(..., rollback=...)`); none has changed then.
         """
-        wanted = [cache.require_truncatable(lengths) for cache in self.layers]
-        for cache, counts in zip(self.layers, wanted, strict=True):
+        counts = _integers(lengths)
+        for cache in self.layers:
+            cache.require_truncatable(counts)
+        for cache in self.layers:
             cache.truncate(counts)
+
+
+def _integers(values: torch.Tensor | Sequence[int]) -> tuple[int, ...]:
+    """For all layers at once: a device is waited for once, not in each of them."""
+    return tuple(values.tolist()) if isinstance(values, torch.Tensor) else tuple(values)

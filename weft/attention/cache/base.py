@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weft.attention.cache.rows import DenseRows, PagedRows
-from weft.attention.cache.step import Step
+from weft.attention.cache.step import Step, to_device
 
 Counts = dict[str, int | Tensor]
 """Indices read, by the part of the cache they lie in."""
@@ -169,7 +169,7 @@ class LayerCache:
             self.rows.truncate(wanted)
         self._truncate(wanted)
         self._lengths = wanted
-        self.lengths = torch.tensor(wanted, dtype=torch.int64, device=self.lengths.device)
+        self.lengths = to_device(torch.tensor(wanted, dtype=torch.int64), self.lengths.device)
         self._reads = {}
 
     def reorder(self, index: Tensor | Sequence[int]) -> None:
@@ -181,7 +181,7 @@ class LayerCache:
         rows = tuple(index.tolist()) if isinstance(index, Tensor) else tuple(index)
         if not rows or any(not 0 <= row < self.batch_size for row in rows):
             raise ValueError(f"reorder: index={list(rows)} must name rows 0..{self.batch_size - 1}, at least one")
-        order = torch.tensor(rows, dtype=torch.int64, device=self.lengths.device)
+        order = to_device(torch.tensor(rows, dtype=torch.int64), self.lengths.device)
         if self.rows is not None:
             self.rows.reorder(rows, order, max(self._lengths))
         self._reorder(rows, order)

@@ -17,7 +17,7 @@ from weft.attention.cache.base import LayerCache, Layout
 from weft.attention.cache.ring import Ring
 from weft.attention.cache.rows import DenseRows, PagedRows, Part, Rate, make_rows
 from weft.attention.cache.sliding import require_window
-from weft.attention.cache.step import Step
+from weft.attention.cache.step import Step, to_device
 from weft.ops import num_compressed_blocks
 
 Compress = Callable[[Tensor], Tensor]
@@ -121,7 +121,7 @@ class NativeSparseCache(LayerCache):
         entry = torch.arange(max(self._entries))
         last = entry * self.stride + self.block - 1
         stored = entry < torch.tensor(self._entries)[:, None]
-        return last.where(stored, -1).to(self.lengths.device)
+        return to_device(last.where(stored, -1), self.lengths.device)
 
     def _compress(self, step: Step, k: Tensor, v: Tensor, compress_k: Compress, compress_v: Compress) -> None:
         """Keep the raw tokens; make the entries whose last token has come."""
@@ -166,4 +166,4 @@ def _cut(x: Tensor, columns: Sequence[int], span: int) -> Tensor:
         return x[:, columns[0] : columns[0] + span]
     index = torch.tensor(columns)[:, None] + torch.arange(span)
     rows = torch.arange(len(columns), device=x.device)[:, None]
-    return x[rows, index.clamp(max=x.shape[1] - 1).to(x.device)]
+    return x[rows, to_device(index.clamp(max=x.shape[1] - 1), x.device)]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weft.attention.cache.base import Layout
-from weft.attention.cache.step import Placement, Step, take_rows, token_view
+from weft.attention.cache.step import Placement, Step, take_rows, to_device, token_view
 
 
 class Ring:
@@ -58,7 +58,7 @@ class Ring:
         k, v = k.to(self.k.dtype), v.to(self.v.dtype)
         if past is None:
             return k, v, None
-        positions = torch.cat([past[2], step.positions().to(step.device)], dim=1)
+        positions = torch.cat([past[2], to_device(step.positions(), step.device)], dim=1)
         return torch.cat([past[0], k], dim=1), torch.cat([past[1], v], dim=1), positions
 
     def before(self, step: Step, window: int) -> tuple[Tensor, Tensor, Tensor] | None:
@@ -72,9 +72,10 @@ class Ring:
         sink = torch.arange(self.sinks).expand(len(step.starts), -1)
         recent = start - window + torch.arange(window)
         positions = torch.cat([sink.where(sink < start, -1), recent.where(recent >= self.sinks, -1)], dim=1)
-        slots = self._slots(positions).clamp(min=0).to(step.device)
+        slots = to_device(self._slots(positions).clamp(min=0), step.device)
         rows = torch.arange(len(step.starts), device=step.device)[:, None]
-        return self.k.transpose(1, 2)[rows, slots], self.v.transpose(1, 2)[rows, slots], positions.to(step.device)
+        k, v = (buffer.transpose(1, 2)[rows, slots] for buffer in (self.k, self.v))
+        return k, v, to_device(positions, step.device)
 
     def write(self, step: Step, k: Tensor, v: Tensor) -> None:
         """Store those of the new tokens that stay: sinks, and the last ``size`` of each row."""
@@ -90,7 +91,7 @@ class Ring:
             placement = Placement.at(self._slots(positions).where(stays, -1), step.device)
             if placement.index is not None:
                 rows, columns, slots = placement.index
-                self.positions[rows, slots] = positions.to(step.device)[rows, columns]
+                self.positions[rows, slots] = to_device(positions, step.device)[rows, columns]
         placement.write(self.k, k)
         placement.write(self.v, v)
         self._oldest = [max(oldest, end - self.size) for oldest, end in zip(self._oldest, step.ends, strict=True)]
@@ -103,7 +104,7 @@ class Ring:
 
     def truncate(self, lengths: tuple[int, ...]) -> None:
         """Empty the slots of positions from ``lengths`` on."""
-        limit = torch.tensor(lengths, dtype=torch.int64, device=self.positions.device)[:, None]
+        limit = to_device(torch.tensor(lengths, dtype=torch.int64), self.positions.device)[:, None]
         self.positions = self.positions.where(self.positions < limit, -1)
         self._oldest = [min(oldest, length) for oldest, length in zip(self._oldest, lengths, strict=True)]
 
@@ -123,7 +124,7 @@ class Ring:
         runs = [(0, sinks), (slot, min(last, end)), (self.sinks, self.sinks + max(last - end, 0))]
         k, v = (torch.cat([buffer[:, :, a:b].transpose(1, 2) for a, b in runs], dim=1) for buffer in (self.k, self.v))
         positions = torch.cat([torch.arange(sinks), torch.arange(first, start)]).expand(k.shape[0], -1)
-        return k, v, positions.to(k.device)
+        return k, v, to_device(positions, k.device)
 
     def _slots(self, positions: Tensor) -> Tensor:
         """Slot of each position; negative ones stay negative."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from weft.attention.cache.pages import PageTable
-from weft.attention.cache.step import Placement, Step, take_rows, token_view
+from weft.attention.cache.step import Placement, Step, take_rows, to_device, token_view
 from weft.ops import num_compressed_blocks
 
 
@@ -132,10 +132,11 @@ class PagedRows:
         host = self.pages.table
         if self._table is None or self._table.shape != host.shape:
             with torch.inference_mode(False):  # written again later, maybe outside of the caller's mode
-                self._table = host.to(next(iter(self.pools.values())).device, copy=True)
-        elif self._stale:
+                self._table = torch.empty_like(host, device=next(iter(self.pools.values())).device)
+            self._stale = True
+        if self._stale:
             self._table.copy_(host, non_blocking=True)
-        self._stale = False
+            self._stale = False
         return self._table
 
     def __getitem__(self, name: str) -> Tensor:
@@ -164,7 +165,7 @@ class PagedRows:
                 self.pools[name] = grown
         if copies:
             device = next(iter(self.pools.values())).device
-            shared, own = torch.tensor(copies, device=device).unbind(1)
+            shared, own = to_device(torch.tensor(copies), device).unbind(1)
             for pool in self.pools.values():
                 pool[own] = pool[shared]
 
