@@ -23,6 +23,18 @@ def test_lines_come_now_and_then():
     ]
 
 
+def test_what_libclang_has_read_is_told_where_it_is_asked():
+    state = State(projects=1, found=20, scanned=20, accepted=18, understood=7)
+    assert str(state) == "0 of 1 projects, 20 of 20 files read, 7 of 18 by libclang, 0 documents, 0 shards"
+    terminal = Terminal()
+    bar = open_progress("bar", terminal)
+    bar.update(State(found=20, scanned=20, accepted=18))
+    bar.update(state)
+    bar.close()
+    assert "files read by libclang" in terminal.getvalue()
+    assert "7/18" in terminal.getvalue()
+
+
 def test_auto_looks_at_the_stream():
     assert type(open_progress("auto", io.StringIO())) is _Lines
     terminal = Terminal()

@@ -2,14 +2,18 @@
 
 import json
 import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from tests.cpp.trees import write_tree
+from weft.cpp.build import exact, run
 from weft.cpp.build.config import BuildConfig, Running, Sources
 from weft.cpp.build.run import build
 from weft.cpp.report import summary
 from weft.cpp.report.page import page
+from weft.cpp.semantic import semantic_index
 
 from .corpora import made, manifest, shards
 
@@ -39,6 +43,27 @@ def test_what_libclang_could_not_read_is_counted_and_shown(tmp_path, root):
     assert "Names by libclang" in page(report)
     assert manifest(tmp_path / "out")["settings"]["semantic"] is True
     assert manifest(tmp_path / "out")["settings"]["semantic_by"].startswith("clang version")
+
+
+def test_how_far_libclang_is_shows_while_it_reads(tmp_path, root, monkeypatch):
+    seen, shown = [], threading.Event()
+
+    def update(state):
+        seen.append(state.understood)
+        if state.understood == 2:
+            shown.set()
+
+    def slow(project, *, limits, tell):
+        tell(2, len(project.files))
+        assert shown.wait(30), seen
+        return semantic_index(project, limits=limits)
+
+    monkeypatch.setattr(exact, "semantic_index", slow)
+    monkeypatch.setattr(run, "open_progress", lambda _: SimpleNamespace(update=update, say=print, close=lambda: None))
+    made(tmp_path / "out", [root], mode="compilable", semantic=True)
+    assert seen == sorted(seen)
+    assert (seen[0], seen[-1]) == (0, 3)
+    assert not list((tmp_path / "out").rglob("*.read"))
 
 
 def test_engines_and_workers_change_no_byte(tmp_path, root):

@@ -61,12 +61,26 @@ def test_an_error_comes_through(engine, tmp_path):
 
 
 def test_a_worker_that_dies_is_replaced_and_its_work_done(tmp_path):
-    engine = open_engine("pool", workers=2, address=None)
+    told = []
+    engine = open_engine("pool", workers=2, address=None, tell=told.append)
     tasks = [Mark(f"task{number}", tmp_path, deaths=number == 3) for number in range(8)]
     try:
         assert run(engine, tasks) == sorted(task.label for task in tasks)
     finally:
         engine.close()
+    (line,) = told
+    assert line.startswith("a worker process died")
+    assert "task3" in line.partition("begun again: ")[2]
+
+
+def test_a_pool_whose_workers_live_says_nothing(tmp_path):
+    told = []
+    engine = open_engine("pool", workers=1, address=None, tell=told.append)
+    try:
+        run(engine, [Mark("task", tmp_path)])
+    finally:
+        engine.close()
+    assert told == []
 
 
 def test_workers_that_die_again_and_again_end_the_build_with_the_name_of_the_task(tmp_path):

@@ -20,6 +20,7 @@ from weft.cpp.tokens import TokenCounter, token_counter
 from .config import BuildConfig
 from .decide import Chosen
 from .exact import Exact
+from .gauge import Gauge
 from .inputs import commits_of
 from .pack import OpenPacks, PackWriter, Ref
 from .rows import facts_of
@@ -80,7 +81,7 @@ class DocumentsTask:
         exact = None
         if self.config.semantic:
             with clock.step("semantic index"):
-                exact = Exact.of(self._project)
+                exact = Exact.of(self._project, tell=Gauge(self.pack).tell)
         with PackWriter(self.pack) as pack:
             documents = self._verified(self._documents(left_out, exact))
             while True:

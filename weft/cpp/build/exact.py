@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from weft.cpp.index import Meanings
@@ -24,11 +24,19 @@ class Exact(NamedTuple):
     outcome: dict[str, dict[str, Any]]
 
     @classmethod
-    def of(cls, project: Project, limits: Limits | None = None) -> Exact:
-        """Of one project; of rows without a folder nothing is known, as their includes cannot be found."""
+    def of(
+        cls, project: Project, limits: Limits | None = None, *, tell: Callable[[int], None] = lambda done: None
+    ) -> Exact:
+        """Of one project; of rows without a folder nothing is known, as their includes cannot be found.
+
+        Args:
+            project: Its files.
+            limits: Of libclang for each file.
+            tell: Is told how many files are read.
+        """
         if project.root is None:
             return cls({}, _outcome({file.path: _ROWS for file in project.files}))
-        index = semantic_index(project, limits=limits)
+        index = semantic_index(project, limits=limits, tell=lambda done, of: tell(done))
         return cls(meanings(index, project), _outcome({path: index.unread.get(path) for path in index.files}))
 
 

@@ -10,6 +10,8 @@ a few projects are kept ready, and once everything is scanned the largest of the
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from .config import BuildConfig
 from .decide import Chosen, Tally, decide_project
 from .documents import DocumentsTask
 from .emit import Emitter
+from .gauge import Gauge, repeated
 from .inputs import paths_of
 from .plan import Unit
 from .progress import Progress, State
@@ -51,14 +54,21 @@ class Loop:
 
     def run(self) -> None:
         """Until every project's documents are in the shards."""
-        self._state = State(projects=len(self.units))
+        self._state = State(projects=len(self.units), understood=0 if self.config.semantic else None)
         self._missing: Counter[int] = Counter()  # project -> scan tasks that are not done
         self._listed = 0  # projects whose scan tasks are all known
         self._decided = self.index.decided()
+        self._state.accepted = sum(len(self.index.files(number)) for number in range(self._decided))
         self._emitted = 0
         self._ready = deque(range(self._decided))  # projects whose documents are to be made
         self._made: set[int] = set()
         self._running: dict[str, tuple[str, int]] = {}
+        self._showing = threading.Lock()
+        # libclang takes minutes for a project, in which no task ends
+        with repeated(self._show) if self.config.semantic else contextlib.nullcontext():
+            self._turn()
+
+    def _turn(self) -> None:
         scans = self._scan_tasks()
         while self._emitted < len(self.units):
             more = self._submit(scans)
@@ -69,6 +79,14 @@ class Loop:
             self._emit()
             if not (self._running or more or self._ready) and self._emitted < len(self.units):
                 raise AssertionError(f"nothing runs, but only {self._emitted} of {len(self.units)} projects are done")
+            self._show()
+
+    def _show(self) -> None:
+        with self._showing:
+            if self.config.semantic:
+                running = [number for kind, number in tuple(self._running.values()) if kind == "documents"]
+                told = sum(Gauge(self._documents(self.units[number])).read() for number in running)
+                self._state.understood = self._state.written + told
             self.progress.update(self._state)
 
     def _submit(self, scans: Iterator[tuple[int, ScanTask]]) -> bool:
@@ -103,13 +121,16 @@ class Loop:
         return sum(size for _, size in self._listing(self.units[number])["files"])
 
     def _note(self, task: Task) -> None:
-        kind, number = self._running.pop(task.label)
-        if kind == "scan":
-            assert isinstance(task, ScanTask)
-            self._missing[number] -= 1
-            self._state.scanned += len(task.paths)
-        else:
-            self._made.add(number)
+        with self._showing:
+            _, number = self._running.pop(task.label)
+            if isinstance(task, ScanTask):
+                self._missing[number] -= 1
+                self._state.scanned += len(task.paths)
+            else:
+                assert isinstance(task, DocumentsTask)
+                self._made.add(number)
+                self._state.written += len(task.files)
+                Gauge(task.pack).remove()
 
     def _scan_tasks(self) -> Iterator[tuple[int, ScanTask]]:
         """The tasks of every project that is not decided yet, listed when their turn comes."""
@@ -156,6 +177,7 @@ class Loop:
             with self.clock.step("decide"), self.index.project():
                 chosen = decide_project(unit, packs, self.index, tally, near_duplicates=self.config.near_duplicates)
                 self.index.decide(unit.number, tally.to_dict(), chosen)
+            self._state.accepted += len(chosen)
             self._ready.append(unit.number)
             self._decided += 1
 

@@ -19,16 +19,21 @@ class State:
     found: int = 0
     """Files, in the projects that were looked at."""
     scanned: int = 0
+    accepted: int = 0
+    """Files, in the projects that are decided."""
+    understood: int | None = None
+    """Of them, those that libclang has read; None where it is not asked."""
     written: int = 0
-    """Files whose documents are made."""
+    """Of them, those whose documents are made."""
     projects_done: int = 0
     documents: int = 0
     shards: int = 0
 
     def __str__(self) -> str:
+        by_libclang = "" if self.understood is None else f"{self.understood:,} of {self.accepted:,} by libclang, "
         return (
             f"{self.projects_done:,} of {self.projects:,} projects, {self.scanned:,} of {self.found:,} files read, "
-            f"{self.documents:,} documents, {self.shards:,} shards"
+            f"{by_libclang}{self.documents:,} documents, {self.shards:,} shards"
         )
 
 
@@ -87,7 +92,7 @@ class _Lines:
 
 
 class _Bar:
-    """Two bars, one for what is read and one for what is written."""
+    """A bar for what is read, one for what is written, and one for libclang where it is asked."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -103,13 +108,16 @@ class _Bar:
             refresh_per_second=4,
         )
         self._read = self._rich.add_task("files read", note="")
+        self._understood = self._rich.add_task("files read by libclang", note="", visible=False)
         self._written = self._rich.add_task("files in documents", note="")
         self._rich.start()
 
     def update(self, state: State) -> None:
         self._rich.update(self._read, total=state.found, completed=state.scanned)
+        if state.understood is not None:
+            self._rich.update(self._understood, total=state.accepted, completed=state.understood, visible=True)
         note = f"{state.documents:,} documents, {state.shards:,} shards"
-        self._rich.update(self._written, total=state.found, completed=state.written, note=note)
+        self._rich.update(self._written, total=state.accepted, completed=state.written, note=note)
 
     def say(self, line: str) -> None:
         self._rich.console.print(line, markup=False, highlight=False)

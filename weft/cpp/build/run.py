@@ -87,7 +87,7 @@ def _build(
     mirror = Mirror(running.mirror) if running.mirror else None
     index = FileIndex(folder.work / "files.sqlite")
     emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]}, mirror)
-    engine = open_engine(running.engine, workers=running.workers, address=running.address)
+    engine = open_engine(running.engine, workers=running.workers, address=running.address, tell=progress.say)
     loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
     try:
         loop.run()

@@ -1,4 +1,5 @@
-"""A pool of processes on this machine. A worker that dies (out of memory, killed) is replaced, its work done again."""
+"""A pool of processes on this machine. A worker that dies (out of memory, killed) is replaced, its work done again, and
+whoever waits is told."""
 
 from __future__ import annotations
 
@@ -8,22 +9,26 @@ import multiprocessing.process
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from .protocol import Task, WorkerLostError
 
 _MOST_ATTEMPTS = 3
+_SHOWN = 6
+"""Tasks named in a message."""
 
 
 class PoolEngine:
     """Args:
     workers: processes.
+    tell: is told when a worker died, and what is done again.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, tell: Callable[[str], None]) -> None:
         self.slots = 2 * workers
-        self._workers = workers
+        self._workers, self._tell = workers, tell
         self._tasks: dict[Future[None], Task] = {}
         self._lost: dict[str, int] = {}
         self._others = {process.pid for process in multiprocessing.active_children()}
@@ -75,9 +80,17 @@ class PoolEngine:
                 f"worker processes died {_MOST_ATTEMPTS} times while these ran: {', '.join(sorted(often))}. Out of "
                 "memory? Fewer --workers need less; the same command goes on where this one stopped"
             )
+        again = f"; begun again: {_named([task.label for task in lost])}" if lost else ""
+        self._tell(f"a worker process died (killed, or out of memory?) and is replaced{again}")
         self._pool = self._new_pool()
         for task in lost:
             self._tasks[self._pool.submit(_run, task)] = task
+
+
+def _named(labels: list[str]) -> str:
+    """The first of them, and how many there are beside."""
+    more = f" and {len(labels) - _SHOWN} more" if len(labels) > _SHOWN else ""
+    return ", ".join(sorted(labels)[:_SHOWN]) + more
 
 
 def _run(task: Task) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -37,13 +38,16 @@ class Engine(Protocol):
         """Stop: what runs is thrown away."""
 
 
-def open_engine(kind: str, *, workers: int | None, address: str | None) -> Engine:
+def open_engine(
+    kind: str, *, workers: int | None, address: str | None, tell: Callable[[str], None] = lambda line: None
+) -> Engine:
     """The engine that `--engine` names.
 
     Args:
         kind: `process`, `pool` or `ray`.
         workers: Processes; None: one for every core this process may use.
         address: Of a Ray cluster.
+        tell: Is told what a user should know while tasks run: that a worker of the pool died.
 
     Raises:
         ImportError: Ray is not installed.
@@ -57,7 +61,7 @@ def open_engine(kind: str, *, workers: int | None, address: str | None) -> Engin
     if kind == "pool":
         from .pool import PoolEngine
 
-        return PoolEngine(count)
+        return PoolEngine(count, tell)
     from .ray import RayEngine
 
     return RayEngine(workers, address)
