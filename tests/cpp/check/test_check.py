@@ -97,6 +97,16 @@ def test_the_builds_own_projects_are_taken(tmp_path):
     assert check(folder, config=CheckConfig(measures=())).coverage_share == 1.0
 
 
+def test_documents_of_the_builds_other_projects_are_not_asked_for(tmp_path):
+    root = project(tmp_path)
+    copy = [row(SOURCE + f"int own_{n};\n", [Span("copy.cc", 0, len(SOURCE))], project="copy") for n in range(3)]
+    sources = [["geo", str(root)], ["copy", str(tmp_path / "copy")]]
+    folder = write_jsonl(tmp_path / "out", [*WHOLE, *copy], SETTINGS, sources)
+    result = check(folder, [root], CheckConfig(measures=()))
+    assert (dict(result.documents), result.unknown) == ({"whole": 2}, 0)
+    assert result.duplication == 1.0
+
+
 def test_another_tokenizer_than_the_builds_is_refused(tmp_path):
     folder = write_jsonl(tmp_path / "out", WHOLE, {"max_tokens": 1000, "tokenizer_fingerprint": "0123abcd"})
     with pytest.raises(ValueError, match="does not say which tokenizer"):

@@ -37,6 +37,18 @@ def test_system_symbols_are_not_asked_for(tmp_path):
     assert look(Clang(root, ()), "doc.cc", b"int unused;\n").window is None
 
 
+def test_what_a_macro_declares_and_uses_is_declared_before(tmp_path):
+    text = b"#define TEST(A) struct A { int f(); }; int A::f()\nTEST(Doubles) { return 2; }\n"
+    seen = look(Clang(project(tmp_path), ()), "doc.cc", text)
+    assert (seen.symbols, seen.declared_before, seen.uses, seen.defined_before) == (1, 1, 1, 1)
+
+
+def test_members_of_a_functions_own_class_are_no_symbols_of_the_project(tmp_path):
+    text = b"int f() {\n  struct State { int count; int next() { return count++; } } s{0};\n  return s.next();\n}\n"
+    seen = look(Clang(project(tmp_path), ()), "doc.cc", text)
+    assert (seen.uses, seen.symbols) == (0, 0)
+
+
 def test_a_document_with_its_header_does_better_than_the_files(tmp_path):
     root = project(tmp_path)
     together = HEADER + SOURCE.replace('#include "shape.h"\n', "")

@@ -158,12 +158,12 @@ def look(clang: Clang, path: str, text: bytes | None = None) -> Seen:
     places: dict[str, int] = {}
     for use in used:
         places[use.usr] = min(use.start, places.get(use.usr, use.start))
-    late = float("inf")
+    late = float("inf")  # one macro may declare a symbol and use it: both then stand where the macro does
     return Seen(
         uses=len(used),
-        defined_before=sum(defined.get(use.usr, late) < use.start for use in used),
+        defined_before=sum(defined.get(use.usr, late) <= use.start for use in used),
         symbols=len(places),
-        declared_before=sum(first.get(usr, late) < place for usr, place in places.items()),
+        declared_before=sum(first.get(usr, late) <= place for usr, place in places.items()),
     )
 
 

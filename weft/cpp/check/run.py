@@ -81,7 +81,7 @@ def check(
     Args:
         folder: Weft's shards, or anyone's Parquet or JSONL with `text`.
         projects: Folders of the sources; none: those that the folder's build.json names. An origin that a document does
-            not name is found by its lines.
+            not name is found by its lines; documents of the build's other projects are left out.
         config: How; the defaults where None.
         tell: Is told what is being done, and how much of it is done.
 
@@ -99,7 +99,8 @@ def check(
     if max_tokens is None:
         raise ValueError(f"{folder} does not say how long its documents may be; give --max-tokens and --tokenizer")
     encode = _tokenizer(folder, config.tokenizer, said).encode
-    roots = list(projects) or [Path(path) for _, path in build.get("sources", {}).get("projects", ())]
+    built = dict(build.get("sources", {}).get("projects", ()))
+    roots = list(projects) or [Path(path) for path in built.values()]
     if not roots:
         raise ValueError(f"{folder} does not say which projects its documents come from; give them by --projects")
 
@@ -108,7 +109,8 @@ def check(
 
     sources = Sources(roots, said)
     compiled, ordered = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
-    result = _read(folder, sources, BudgetMeasure(count, max_tokens), (compiled, ordered), tell)
+    others = built.keys() - set(sources.names)
+    result = _read(folder, sources, others, BudgetMeasure(count, max_tokens), (compiled, ordered), tell)
     result.sample, result.seed = config.sample, config.seed
     if "partition" in config.measures:
         for number, name in enumerate(sources.names, start=1):
@@ -133,13 +135,22 @@ def check(
     return result
 
 
-def _read(folder: Path, sources: Sources, budget: BudgetMeasure, samples: tuple[Sample, Sample], tell: Tell) -> Result:
-    """One reading of all documents: what needs no compiler, and the samples for what does."""
+def _read(
+    folder: Path,
+    sources: Sources,
+    others: Collection[str],
+    budget: BudgetMeasure,
+    samples: tuple[Sample, Sample],
+    tell: Tell,
+) -> Result:
+    """One reading of all documents but those of other projects: what needs no compiler, the samples for what does."""
     locator, cuts, coverage = Locator(sources), CutsMeasure(sources), CoverageMeasure()
     kinds: Counter[str] = Counter()
     unknown = 0
     for number, record in enumerate(read_records(folder), start=1):
         tell("read", number, 0)
+        if record.project in others:
+            continue
         document = locator.locate(record)
         budget.add(record, None if document is None else document.kind)
         if document is None:

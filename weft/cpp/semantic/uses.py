@@ -227,8 +227,10 @@ def _kinds() -> _Kinds:
 
 
 def _is_local(cursor: Any, kinds: _Kinds) -> bool:
-    """True for what is declared inside a function."""
+    """True for what is declared inside a function, members of its classes too."""
     parent = cursor.semantic_parent
+    while parent is not None and kinds.declarations.get(parent.kind) == "type":
+        parent = parent.semantic_parent
     return parent is not None and parent.kind in kinds.bodies
 
 
