@@ -11,6 +11,9 @@ import dis
 import os
 from types import TracebackType
 
+PERHAPS_THE_USERS = (OSError, ValueError, ImportError)
+"""Classes of errors that may be the user's; of any other, nothing needs to be asked."""
+
 
 def wants_traceback(words: list[str]) -> bool:
     """Takes `--traceback` out of `words`, wherever it stands; true for it or for WEFT_TRACEBACK=1."""
@@ -19,15 +22,13 @@ def wants_traceback(words: list[str]) -> bool:
     return asked or os.environ.get("WEFT_TRACEBACK", "0") not in ("", "0")
 
 
-def user_message(error: Exception) -> str | None:
+def user_message(error: OSError | ValueError | ImportError) -> str | None:
     """The line for a user's mistake, None for a bug."""
     if isinstance(error, OSError):
         text = error.strerror or str(error)
         where = f": {error.filename}" if error.filename is not None else ""
         return _one_line(f"{text}{where}")
-    if isinstance(error, (ValueError, ImportError)) and _raised_by_weft(error.__traceback__):
-        return _one_line(str(error))
-    return None
+    return _one_line(str(error)) if _raised_by_weft(error.__traceback__) else None
 
 
 def _raised_by_weft(traceback: TracebackType | None) -> bool:

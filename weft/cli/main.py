@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # `weft ... | head`: nobody reads any more. Point stdout elsewhere, or Python complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except Exception as error:
+    except failures.PERHAPS_THE_USERS as error:
         line = failures.user_message(error)
         if line is None or show_traceback:
             raise
