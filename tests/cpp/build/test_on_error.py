@@ -34,5 +34,5 @@ def test_the_build_ends_with_its_name(roots, tmp_path):
 def test_it_can_be_left_out_with_all_of_its_documents(roots, tmp_path):
     report = made(tmp_path / "out", roots, on_error="skip")
     assert {row["project"] for row in rows(tmp_path / "out")} == {"project0", "project2"}
-    assert report["documents"]["left_out"] == {"project that failed (RecursionError: too deep)": 1}
-    assert "left out 1, project that failed" in "\n".join(summary(report))
+    assert report["documents"]["left_out"] == {"project project1, which failed (RecursionError: too deep)": 1}
+    assert "left out 1, project project1, which failed" in "\n".join(summary(report))

@@ -65,14 +65,14 @@ class DocumentsTask:
             self._write()
         except (OSError, MemoryError):
             raise  # of this machine, not of this project
-        except Exception as error:
+        except Exception as error:  # whatever one project's sources bring about: the others' documents can be made
             if self.config.on_error == "fail":
                 raise ProjectError(
                     f"no documents can be made of project {self.name}: {type(error).__name__}: {error}; "
                     "--on-error skip leaves such a project out and counts it"
                 ) from error
             with PackWriter(self.pack) as pack:
-                left_out = {f"project that failed ({type(error).__name__}: {error})": 1}
+                left_out = {f"project {self.name}, which failed ({type(error).__name__}: {error})": 1}
                 pack.add({"seconds": {}, "left_out": left_out, "semantic": {}, "peak_mb": peak_mb()})
 
     def _write(self) -> None:
