@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weft.attention.cache import FullCache
+from weft.attention.cache import FullCache, Room
 from weft.attention.cache.reads import read_tokens
 from weft.attention.config import FullConfig, RopeConfig, with_fallbacks
 from weft.attention.heads import HeadsLayer
@@ -95,5 +95,5 @@ class FullAttention(HeadsLayer):
 
         In pages (``page_size``) each forward first copies the keys and values that it sees into order.
         """
-        layout = self._cache_layout(dtype, device)
-        return FullCache(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        room = Room(batch_size, max_length, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        return FullCache(room, self._cache_layout(dtype, device))

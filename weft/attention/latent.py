@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weft.attention.cache import LatentCache
+from weft.attention.cache import LatentCache, Room
 from weft.attention.cache.reads import read_tokens
 from weft.attention.config import LatentConfig, RopeConfig, with_fallbacks
 from weft.attention.layer import AttentionLayer
@@ -180,4 +180,5 @@ class LatentAttention(AttentionLayer):
         """
         key_dim = self.latent_dim + self.rope_dim
         layout = self._layout(dtype, device, num_groups=1, head_dim=key_dim, v_head_dim=self.latent_dim)
-        return LatentCache(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        room = Room(batch_size, max_length, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        return LatentCache(room, layout)

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from weft.attention.cache import NativeSparseCache
+from weft.attention.cache import NativeSparseCache, Room
 from weft.attention.cache.native_sparse import Branches
 from weft.attention.cache.reads import read_blocks, read_entries, read_window
 from weft.attention.cache.step import to_device
@@ -193,15 +193,11 @@ class NativeSparseAttention(HeadsLayer):
                 f"lies in one page: take {max(round(page_size / select_block), 1) * select_block}"
             )
         return NativeSparseCache(
-            batch_size,
-            max_length,
+            Room(batch_size, max_length, rollback=rollback, page_size=page_size, num_pages=num_pages),
             self._cache_layout(dtype, device),
             compress_block=self.sizes["compress_block"],
             compress_stride=self.sizes["compress_stride"],
             window=self.sizes["window"],
-            rollback=rollback,
-            page_size=page_size,
-            num_pages=num_pages,
         )
 
     def _by_branch(self, x: Tensor) -> Sequence[Tensor]:

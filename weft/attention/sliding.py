@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weft.attention.cache import SlidingCache
+from weft.attention.cache import Room, SlidingCache
 from weft.attention.cache.reads import read_window
 from weft.attention.cache.step import to_device
 from weft.attention.config import RopeConfig, SlidingConfig, with_fallbacks
@@ -123,13 +123,5 @@ class SlidingWindowAttention(HeadsLayer):
         A row longer than the window can be truncated by ``rollback`` tokens; each costs one slot more. A ring is
         bounded already: ``page_size`` and ``num_pages`` are taken, as by every kind, and change nothing here.
         """
-        return SlidingCache(
-            batch_size,
-            max_length,
-            self._cache_layout(dtype, device),
-            window=self.window,
-            sinks=self.sinks,
-            rollback=rollback,
-            page_size=page_size,
-            num_pages=num_pages,
-        )
+        room = Room(batch_size, max_length, rollback=rollback, page_size=page_size, num_pages=num_pages)
+        return SlidingCache(room, self._cache_layout(dtype, device), window=self.window, sinks=self.sinks)

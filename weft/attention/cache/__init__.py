@@ -4,10 +4,11 @@ All hold their tensors as (batch, groups, tokens, width), so that a step reads o
 them to the ops as (batch, tokens, groups, width) views without a copy.
 """
 
-from weft.attention.cache.base import LayerCache, Layout
+from weft.attention.cache.base import LayerCache
 from weft.attention.cache.full import FullCache, LatentCache
+from weft.attention.cache.layout import Layout, Room
 from weft.attention.cache.native_sparse import NativeSparseCache
 from weft.attention.cache.sliding import SlidingCache
 from weft.attention.cache.step import Step
 
-__all__ = ["FullCache", "LatentCache", "LayerCache", "Layout", "NativeSparseCache", "SlidingCache", "Step"]
+__all__ = ["FullCache", "LatentCache", "LayerCache", "Layout", "NativeSparseCache", "Room", "SlidingCache", "Step"]

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from weft.attention.cache.layout import Layout, Room
 from weft.attention.cache.rows import DenseRows, PagedRows
 from weft.attention.cache.step import Step, to_device
 
 Counts = dict[str, int | Tensor]
 """Indices read, by the part of the cache they lie in."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What one token's keys and values look like.
-
-    Args:
-        num_groups: G, key/value heads.
-        head_dim: Dk.
-        v_head_dim: Dv.
-        dtype: dtype in which they are kept.
-        device: Where.
-    """
-
-    num_groups: int
-    head_dim: int
-    v_head_dim: int
-    dtype: torch.dtype
-    device: torch.device
-
-    def keys(self, batch_size: int, slots: int) -> Tensor:
-        """Zeros (B, G, slots, Dk). Zeros rather than anything: what is masked must still be finite."""
-        return torch.zeros(batch_size, self.num_groups, slots, self.head_dim, dtype=self.dtype, device=self.device)
-
-    def values(self, batch_size: int, slots: int) -> Tensor:
-        """Zeros (B, G, slots, Dv)."""
-        return torch.zeros(batch_size, self.num_groups, slots, self.v_head_dim, dtype=self.dtype, device=self.device)
 
 
 class LayerCache:
@@ -50,43 +23,18 @@ class LayerCache:
     it.
 
     Args:
-        batch_size: B, rows.
-        max_length: Tokens that fit in a row.
+        room: For how many tokens.
         layout: Of keys and values.
-        rollback: Tokens by which any row can be truncated. Where all tokens are kept it makes no difference.
-        page_size: Tokens in a page of ``rows``; None: every row has room for ``max_length`` tokens from the start.
-        num_pages: Pages that there are; None: as many as the rows need.
     """
 
     rows: DenseRows | PagedRows | None = None
     """What grows with the tokens; None where nothing does."""
 
-    def __init__(
-        self,
-        batch_size: int,
-        max_length: int,
-        layout: Layout,
-        *,
-        rollback: int = 0,
-        page_size: int | None = None,
-        num_pages: int | None = None,
-    ) -> None:
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("max_length", max_length, 1),
-            ("rollback", rollback, 0),
-            ("page_size", page_size, 1),
-            ("num_pages", num_pages, 1),
-        ):
-            if value is not None and value < least:
-                raise ValueError(f"new_cache: {name}={value} must be at least {least}")
-        if num_pages is not None and page_size is None:
-            raise ValueError(f"new_cache: num_pages={num_pages} needs page_size, the tokens in a page")
-        self.max_length = max_length
+    def __init__(self, room: Room, layout: Layout) -> None:
+        self.max_length = room.max_length
         self.layout = layout
-        self.rollback = rollback
-        self.lengths = torch.zeros(batch_size, dtype=torch.int64, device=layout.device)
-        self._lengths: tuple[int, ...] = (0,) * batch_size
+        self.lengths = torch.zeros(room.batch_size, dtype=torch.int64, device=layout.device)
+        self._lengths: tuple[int, ...] = (0,) * room.batch_size
         self._reads: Counts | Callable[[], Counts] = {}
 
     @property

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from weft.attention.cache.base import LayerCache, Layout
+from weft.attention.cache.base import LayerCache
+from weft.attention.cache.layout import Layout, Room
 from weft.attention.cache.rows import DenseRows, PagedRows, Part, make_rows
 from weft.attention.cache.step import Step
 
 
 class FullCache(LayerCache):
-    """Keys and values of all tokens; the arguments are ``LayerCache``'s."""
+    """Keys and values of all tokens."""
 
     rows: DenseRows | PagedRows
 
-    def __init__(
-        self,
-        batch_size: int,
-        max_length: int,
-        layout: Layout,
-        *,
-        rollback: int = 0,
-        page_size: int | None = None,
-        num_pages: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
-        parts = {"k": Part(layout.keys), "v": Part(layout.values)}
-        self.rows = make_rows(batch_size, max_length, parts, page_size, num_pages)
+    def __init__(self, room: Room, layout: Layout) -> None:
+        super().__init__(room, layout)
+        self.rows = make_rows(room, {"k": Part(layout.keys), "v": Part(layout.values)})
 
     def extend(self, step: Step, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store new k (B, T, G, Dk) and v (B, T, G, Dv); all tokens in order, (B, S, G, Dk) and (B, S, G, Dv).
@@ -44,23 +35,14 @@ class LatentCache(LayerCache):
     """The normalised latent and the rotated key that all heads share, side by side, of all tokens.
 
     In ``layout`` they are one group: a key of latent and rotary part together, and a value that is the latent alone and
-    is not stored a second time. The other arguments are ``LayerCache``'s.
+    is not stored a second time.
     """
 
     rows: DenseRows | PagedRows
 
-    def __init__(
-        self,
-        batch_size: int,
-        max_length: int,
-        layout: Layout,
-        *,
-        rollback: int = 0,
-        page_size: int | None = None,
-        num_pages: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
-        self.rows = make_rows(batch_size, max_length, {"entries": Part(layout.keys)}, page_size, num_pages)
+    def __init__(self, room: Room, layout: Layout) -> None:
+        super().__init__(room, layout)
+        self.rows = make_rows(room, {"entries": Part(layout.keys)})
 
     def extend(self, step: Step, latent: Tensor, k_rope: Tensor) -> Tensor:
         """Store new latent (B, T, 1, r) and k_rope (B, T, 1, p); all tokens in order, (B, S, 1, r + p).

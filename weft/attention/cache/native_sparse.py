@@ -13,7 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from weft.attention.cache.base import LayerCache, Layout
+from weft.attention.cache.base import LayerCache
+from weft.attention.cache.layout import Layout, Room
 from weft.attention.cache.ring import Ring
 from weft.attention.cache.rows import DenseRows, PagedRows, Part, Rate, make_rows
 from weft.attention.cache.sliding import require_window
@@ -42,33 +43,17 @@ class NativeSparseCache(LayerCache):
     """What the three branches read.
 
     Args:
-        batch_size: B, rows.
-        max_length: Tokens that fit in a row.
+        room: For how many tokens; a page has a multiple of the layer's selection block.
         layout: Of keys and values, the same in every branch.
         compress_block: l.
         compress_stride: d.
         window: Tokens of the sliding branch, the query itself included.
-        rollback: Tokens by which a long row can be truncated.
-        page_size: Tokens in a page, a multiple of the layer's selection block; None: no pages.
-        num_pages: Pages that there are; None: as many as the rows need.
     """
 
     rows: DenseRows | PagedRows
 
-    def __init__(
-        self,
-        batch_size: int,
-        max_length: int,
-        layout: Layout,
-        *,
-        compress_block: int,
-        compress_stride: int,
-        window: int,
-        rollback: int = 0,
-        page_size: int | None = None,
-        num_pages: int | None = None,
-    ) -> None:
-        super().__init__(batch_size, max_length, layout, rollback=rollback, page_size=page_size, num_pages=num_pages)
+    def __init__(self, room: Room, layout: Layout, *, compress_block: int, compress_stride: int, window: int) -> None:
+        super().__init__(room, layout)
         self.block, self.stride = compress_block, compress_stride
         entries = Rate(compress_stride, compress_block)
         parts = {
@@ -77,10 +62,10 @@ class NativeSparseCache(LayerCache):
             "k_sel": Part(layout.keys),
             "v_sel": Part(layout.values),
         }
-        self.rows = make_rows(batch_size, max_length, parts, page_size, num_pages)
-        self.window = Ring(batch_size, max_length, layout, window=window, rollback=rollback)
-        self.tail = Ring(batch_size, max_length, layout, window=compress_block, rollback=rollback)
-        self._entries = [0] * batch_size
+        self.rows = make_rows(room, parts)
+        self.window = Ring(room, layout, window=window)
+        self.tail = Ring(room, layout, window=compress_block)
+        self._entries = [0] * room.batch_size
 
     def buffers(self) -> dict[str, Tensor]:
         parts = self.rows.tensors() | {f"window.{name}": tensor for name, tensor in self.window.buffers().items()}
@@ -146,8 +131,8 @@ class NativeSparseCache(LayerCache):
         self._entries = want
 
     def _check_truncate(self, row: int, now: int, length: int) -> None:
-        require_window(self.window, self.rollback, row, now, length, "window")
-        require_window(self.tail, self.rollback, row, now, length, "compression")
+        require_window(self.window, row, now, length, "window")
+        require_window(self.tail, row, now, length, "compression")
 
     def _truncate(self, lengths: tuple[int, ...]) -> None:
         self.window.truncate(lengths)

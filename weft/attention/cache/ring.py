@@ -10,32 +10,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from weft.attention.cache.base import Layout
+from weft.attention.cache.layout import Layout, Room
 from weft.attention.cache.step import Placement, Step, take_rows, to_device, token_view
 
 
 class Ring:
-    """Keys and values of the sinks and of the last ``window`` + ``rollback`` tokens, with their positions.
+    """Keys and values of the sinks and of the last ``window`` + ``room.rollback`` tokens, with their positions.
+
+    A truncation by ``rollback`` tokens still finds a whole window.
 
     Args:
-        batch_size: B, rows.
-        max_length: Tokens a row can reach; no more slots than that are made.
+        room: For how many tokens; no more slots than a row can reach are made.
         layout: Of keys and values.
         window: Tokens a query sees, itself included.
         sinks: First tokens that stay.
-        rollback: Additional tokens, so that a truncation by so many still finds a whole window.
     """
 
-    def __init__(
-        self, batch_size: int, max_length: int, layout: Layout, *, window: int, sinks: int = 0, rollback: int = 0
-    ) -> None:
-        self.window = window
-        self.sinks = min(sinks, max_length)
-        self.size = max(min(window + rollback, max_length - self.sinks), 1)
+    def __init__(self, room: Room, layout: Layout, *, window: int, sinks: int = 0) -> None:
+        self.window, self.rollback = window, room.rollback
+        self.sinks = min(sinks, room.max_length)
+        self.size = max(min(window + room.rollback, room.max_length - self.sinks), 1)
         slots = self.sinks + self.size
-        self.k, self.v = layout.keys(batch_size, slots), layout.values(batch_size, slots)
-        self.positions = torch.full((batch_size, slots), -1, dtype=torch.int64, device=layout.device)
-        self._oldest = [0] * batch_size
+        self.k, self.v = layout.keys(room.batch_size, slots), layout.values(room.batch_size, slots)
+        self.positions = torch.full((room.batch_size, slots), -1, dtype=torch.int64, device=layout.device)
+        self._oldest = [0] * room.batch_size
 
     def buffers(self) -> dict[str, Tensor]:
         """The ring's tensors by name."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from weft.attention.cache.layout import Room
 from weft.attention.cache.pages import PageTable
 from weft.attention.cache.step import Placement, Step, take_rows, to_device, token_view
 from weft.ops import num_compressed_blocks
@@ -56,15 +57,14 @@ class DenseRows:
     """One stretch of memory for each row, of the greatest length at once: buffers (B, G, slots, D).
 
     Args:
-        batch_size: B, rows.
-        max_length: Tokens that fit in a row.
+        room: For how many tokens.
         parts: What is kept, by name.
     """
 
-    def __init__(self, batch_size: int, max_length: int, parts: Mapping[str, Part]) -> None:
+    def __init__(self, room: Room, parts: Mapping[str, Part]) -> None:
         self.parts = parts
         self.buffers = {
-            name: part.new(batch_size, num_compressed_blocks(max_length, part.rate.block, part.rate.stride))
+            name: part.new(room.batch_size, num_compressed_blocks(room.max_length, part.rate.block, part.rate.stride))
             for name, part in parts.items()
         }
 
@@ -107,18 +107,12 @@ class PagedRows:
     pool never shrinks: pages that rows gave back are taken by others.
 
     Args:
-        batch_size: B, rows.
-        max_length: Tokens that fit in a row.
         parts: What is kept, by name.
-        page_size: Tokens in a page, a multiple of every stride and at least every block.
-        num_pages: Pages in a pool; None: as many as the rows need.
+        pages: Of rows without tokens. A page has a multiple of every stride and at least every block.
     """
 
-    def __init__(
-        self, batch_size: int, max_length: int, parts: Mapping[str, Part], page_size: int, num_pages: int | None
-    ) -> None:
-        self.parts = parts
-        self.pages = PageTable(batch_size, max_length, page_size, num_pages)
+    def __init__(self, parts: Mapping[str, Part], pages: PageTable) -> None:
+        self.parts, self.pages = parts, pages
         self.pools = {name: part.new(self.pages.capacity, self._slots(name)) for name, part in parts.items()}
         self._table: Tensor | None = None
         self._stale = True  # the rows hold other pages than `_table` says
@@ -205,10 +199,8 @@ class PagedRows:
         return self.pages.page_size // self.parts[name].rate.stride
 
 
-def make_rows(
-    batch_size: int, max_length: int, parts: Mapping[str, Part], page_size: int | None, num_pages: int | None
-) -> DenseRows | PagedRows:
-    """Dense rows, or pages where ``page_size`` is given."""
-    if page_size is None:
-        return DenseRows(batch_size, max_length, parts)
-    return PagedRows(batch_size, max_length, parts, page_size, num_pages)
+def make_rows(room: Room, parts: Mapping[str, Part]) -> DenseRows | PagedRows:
+    """Dense rows, or pages where ``room.page_size`` is given."""
+    if room.page_size is None:
+        return DenseRows(room, parts)
+    return PagedRows(parts, PageTable(room.batch_size, room.max_length, room.page_size, room.num_pages))
