@@ -13,17 +13,22 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
+from .interrupt import HeldInterrupt
 from .protocol import Task, WorkerLostError
 
 _MOST_ATTEMPTS = 3
+_CHECK_SECONDS = 0.2
+"""Between two looks for a Ctrl-C."""
 _SHOWN = 6
 """Tasks named in a message."""
 
 
 class PoolEngine:
-    """Args:
-    workers: processes.
-    tell: is told when a worker died, and what is done again.
+    """Until `close`, a Ctrl-C is raised by `submit` or `finished` only: see `interrupt`.
+
+    Args:
+        workers: processes.
+        tell: is told when a worker died, and what is done again.
     """
 
     def __init__(self, workers: int, tell: Callable[[str], None]) -> None:
@@ -32,9 +37,12 @@ class PoolEngine:
         self._tasks: dict[Future[None], Task] = {}
         self._lost: dict[str, int] = {}
         self._others = {process.pid for process in multiprocessing.active_children()}
+        self._interrupt = HeldInterrupt()
+        self._interrupt.listen()
         self._pool = self._new_pool()
 
     def submit(self, task: Task) -> None:
+        self._interrupt.check()
         try:
             self._tasks[self._pool.submit(_run, task)] = task
         except BrokenProcessPool:  # a worker died since somebody last waited
@@ -42,7 +50,10 @@ class PoolEngine:
             self._tasks[self._pool.submit(_run, task)] = task
 
     def finished(self) -> list[Task]:
-        done, _ = wait(self._tasks, return_when=FIRST_COMPLETED)
+        done: set[Future[None]] = set()
+        while not done:
+            self._interrupt.check()
+            done, _ = wait(self._tasks, timeout=_CHECK_SECONDS, return_when=FIRST_COMPLETED)
         ended, lost = [], []
         for future in done:
             task = self._tasks.pop(future)
@@ -56,6 +67,10 @@ class PoolEngine:
         return ended or self.finished()
 
     def close(self) -> None:
+        self._stop()
+        self._interrupt.release()
+
+    def _stop(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             if process.pid not in self._others:
@@ -74,7 +89,7 @@ class PoolEngine:
         for task in lost:
             self._lost[task.label] = self._lost.get(task.label, 0) + 1
         often = [task.label for task in lost if self._lost[task.label] >= _MOST_ATTEMPTS]
-        self.close()
+        self._stop()
         if often:
             raise WorkerLostError(
                 f"worker processes died {_MOST_ATTEMPTS} times while these ran: {', '.join(sorted(often))}. Out of "
