@@ -25,6 +25,29 @@ def place_of(table_ptr, table_b, b, keys, seen, SLOTS: tl.constexpr):
 
 
 @triton.jit
+def queries_of(
+    q_ptr, q_b, q_h, unit, H, R: tl.constexpr, DK: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """The BLOCK_M heads of a unit, which is a tile of a group: (b, g, valid, head, q1, q2).
+
+    Batch row and group; which heads there are; their places in (B, H), 64-bit; their queries in two parts.
+    """
+    tiles: tl.constexpr = (R + BLOCK_M - 1) // BLOCK_M
+    G = H // R
+    b, g = unit // tiles // G, unit // tiles % G
+    rows = unit % tiles * BLOCK_M + tl.arange(0, BLOCK_M)
+    valid = rows < R
+    head = b.to(tl.int64) * H + g * R + rows
+    q_at = b.to(tl.int64) * q_b + (g * R + rows).to(tl.int64) * q_h
+    q1 = load_part(q_ptr, q_at, valid, 0, D1, DK, True)
+    q2 = q1
+    if D2:
+        q2 = load_part(q_ptr, q_at, valid, D1, D2, DK, True)
+    return b, g, valid, head, q1, q2
+
+
+@triton.jit
 def attend_keys(
     acc, peak, total, q1, q2, k_ptr, v_ptr, k_at, v_at, seen, scale_log2,
     DK: tl.constexpr, D1: tl.constexpr, D2: tl.constexpr, DV: tl.constexpr, E: tl.constexpr, PRECISION: tl.constexpr,
@@ -63,20 +86,10 @@ def decode_runs(
     A branch's visible keys are shared out evenly among its programs, however many they are by now. SLOTS entries lie in
     a page, if there are pages: an entry in that of its last token, so that LENGTH / STRIDE - 1 slots are empty first.
     """
-    tiles: tl.constexpr = (R + BLOCK_M - 1) // BLOCK_M
     pid = tl.program_id(0)
     part = pid % (cmp_parts + win_parts)
     unit = pid // (cmp_parts + win_parts)
-    G = H // R
-    b, g = unit // tiles // G, unit // tiles % G
-    rows = unit % tiles * BLOCK_M + tl.arange(0, BLOCK_M)
-    valid = rows < R
-    head = b.to(tl.int64) * H + g * R + rows
-    q_at = b.to(tl.int64) * q_b + (g * R + rows).to(tl.int64) * q_h
-    q1 = load_part(q_ptr, q_at, valid, 0, D1, DK, True)
-    q2 = q1
-    if D2:
-        q2 = load_part(q_ptr, q_at, valid, D1, D2, DK, True)
+    b, g, valid, head, q1, q2 = queries_of(q_ptr, q_b, q_h, unit, H, R, DK, D1, D2, BLOCK_M)
     t = position_of(offsets_ptr, lengths_ptr, b, query_offset)
 
     acc = tl.zeros([BLOCK_M, E], tl.float32)
@@ -138,17 +151,8 @@ def decode_chosen(
     cuts: tl.constexpr = (BLOCK + BLOCK_N - 1) // BLOCK_N
     pid = tl.program_id(0)
     part, unit = pid % sel_parts, pid // sel_parts
-    G = H // R
     group = unit // tiles
-    b, g = group // G, group % G
-    rows = unit % tiles * BLOCK_M + tl.arange(0, BLOCK_M)
-    valid = rows < R
-    head = b.to(tl.int64) * H + g * R + rows
-    q_at = b.to(tl.int64) * q_b + (g * R + rows).to(tl.int64) * q_h
-    q1 = load_part(q_ptr, q_at, valid, 0, D1, DK, True)
-    q2 = q1
-    if D2:
-        q2 = load_part(q_ptr, q_at, valid, D1, D2, DK, True)
+    b, g, valid, head, q1, q2 = queries_of(q_ptr, q_b, q_h, unit, H, R, DK, D1, D2, BLOCK_M)
     t = tl.minimum(position_of(offsets_ptr, lengths_ptr, b, query_offset), tokens - 1)
 
     chosen = best_blocks(best_ptr + group.to(tl.int64) * chunks * NP, t, chunks, N, NP, BLOCK, CHUNK, WIDTH)
