@@ -11,6 +11,7 @@ import pytest
 
 from weft.cpp.project import Project, SourceFile
 from weft.cpp.semantic import Limits, Unread, semantic_index
+from weft.cpp.semantic import worker as worker_module
 from weft.cpp.semantic.serve import Request
 from weft.cpp.semantic.worker import Worker
 
@@ -73,6 +74,16 @@ def test_a_process_that_is_killed_again_and_again_costs_its_file(tmp_path, monke
 
         monkeypatch.setattr(worker, "_start", start_and_kill)
         assert worker.read(Request("a.cc", [])) == Unread("libclang's process was killed, out of memory?")
+
+
+def test_a_process_that_does_not_answer_is_given_up_and_replaced(tmp_path, monkeypatch):
+    with _worker(tmp_path) as worker:
+        assert worker.read(Request("a.cc", [])).files == {"a.cc"}
+        os.kill(worker.pid, signal.SIGSTOP)
+        with monkeypatch.context() as patch:
+            patch.setattr(worker_module, "_PATIENCE", 0.01)
+            assert worker.read(Request("b.cc", [])) == Unread("no answer in 0.6 s")
+        assert worker.read(Request("b.cc", [])).files == {"b.cc"}
 
 
 def _runs(pid):

@@ -22,8 +22,9 @@ from .uses import Read, below, references
 _ERROR, _FATAL = 3, 4
 """Severities of libclang's diagnostics."""
 
-
 _LOOK_SECONDS = 0.5
+"""Between two looks whether the process that asks is still there."""
+
 _NOTHING = Read([], [], {})
 
 

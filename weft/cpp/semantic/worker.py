@@ -93,7 +93,14 @@ class Worker:
         process = self._process or self._start()
         assert process.stdin is not None, "it is a pipe"
         assert process.stdout is not None, "it is a pipe"
-        late = threading.Timer(self._limits.seconds * _PATIENCE, process.kill)
+        patience = self._limits.seconds * _PATIENCE
+        given_up = threading.Event()
+
+        def give_up() -> None:
+            given_up.set()  # first: who reads is woken by the end of the process
+            process.kill()
+
+        late = threading.Timer(patience, give_up)
         late.start()
         try:
             if is_new:
@@ -103,8 +110,8 @@ class Worker:
             answer: Answer = pickle.load(process.stdout)
         except (EOFError, pickle.UnpicklingError, BrokenPipeError):
             self._wait(process)
-            if late.finished.is_set():
-                return Unread(f"no answer in {self._limits.seconds * _PATIENCE} s")
+            if given_up.is_set():
+                return Unread(f"no answer in {patience:g} s")
             return self._why(process.returncode, request.path)
         finally:
             late.cancel()
