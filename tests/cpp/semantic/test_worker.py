@@ -108,6 +108,16 @@ def test_the_process_ends_with_the_one_that_asks_it(tmp_path):
         time.sleep(0.05)
 
 
+def test_every_file_is_told_of_also_those_that_are_not_read(tmp_path):
+    texts = {"a.h": GOOD, "b.cc": DEEP, "c.cc": GOOD}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    told = []
+    project = Project("p", tuple(SourceFile(name, text.encode()) for name, text in texts.items()), tmp_path)
+    semantic_index(project, tell=lambda done, of: told.append((done, of)))
+    assert told == [(done, 3) for done in range(4)]
+
+
 def test_the_first_error_is_told_with_its_line(tmp_path):
     index = _read(tmp_path, {"a.cc": "int a;\nint b = nonsense;\n"})
     assert str(index.unread["a.cc"]) == "does not compile: line 2: use of undeclared identifier 'nonsense'"

@@ -127,27 +127,29 @@ def semantic_index(
     flags = project_flags(project.root)
     texts = {file.path: file.text for file in project.files}
     changed = {path: text for path, text in texts.items() if _on_disk(project.root / path) != text}
-    units = [path for path in texts if _UNIT.search(path)]
+    ordered = sorted(texts, key=lambda path: _UNIT.search(path) is None)  # stable: units, then headers, as they come
     symbols: dict[str, set[Symbol]] = defaultdict(set)
     uses: dict[str, set[Use]] = defaultdict(set)
     names: dict[str, set[Name]] = defaultdict(set)
     unread: dict[str, Unread] = {}
     with Worker(project.root, changed, texts, standard=standard, limits=limits or Limits()) as worker:
-        for number, path in enumerate([*units, *(path for path in texts if path not in units)], start=1):
-            if path in worker.fresh:
-                answer = worker.read(Request(path, flags.of([path])))
-                if isinstance(answer, Unread):
-                    unread[path] = answer
-                    continue
-                if answer.unread is not None:
-                    unread[path] = answer.unread
-                for one in answer.read.declared:
-                    symbols[one.path].add(_symbol(one))
-                for use in answer.read.used:
-                    uses[use.path].add(Use(use.start, use.usr, use.is_call, use.user))
-                for other, found in answer.read.names.items():
-                    names[other] |= found
+        for number, path in enumerate(ordered):
             tell(number, len(texts))
+            if path not in worker.fresh:
+                continue
+            answer = worker.read(Request(path, flags.of([path])))
+            if isinstance(answer, Unread):
+                unread[path] = answer
+                continue
+            if answer.unread is not None:
+                unread[path] = answer.unread
+            for one in answer.read.declared:
+                symbols[one.path].add(_symbol(one))
+            for use in answer.read.used:
+                uses[use.path].add(Use(use.start, use.usr, use.is_call, use.user))
+            for other, found in answer.read.names.items():
+                names[other] |= found
+        tell(len(texts), len(texts))
     files = {path: FileIndex(sorted(symbols[path]), sorted(uses[path]), sorted(names[path])) for path in sorted(texts)}
     return SemanticIndex(files, _definitions(files), *_calls(files.values()), unread)
 
