@@ -175,3 +175,15 @@ def test_pieces_of_classes_that_know_each_other_compile() -> None:
     for piece in found:
         ran = subprocess.run(command, input=piece, text=True, check=False, capture_output=True)
         assert ran.returncode == 0, ran.stderr + piece
+
+
+def test_a_scoped_enumeration_stands_with_its_values_where_one_is_named() -> None:
+    kinds = "enum class Kind : char { low, high };\n"
+    assert "enum class Kind : char {};" in around("int f(Kind k) { return static_cast<int>(k); }", kinds)
+    assert "low, high" in around("int f(Kind k) { return k == Kind::low; }", kinds)
+    assert "low, high" in around("using K = Kind;", kinds)
+
+
+def test_a_macro_behind_a_functions_parameters_is_needed() -> None:
+    macro = "#define RETURNS(x) -> decltype(x) { return x; }\n"
+    assert "#define RETURNS(x)" in around("auto twice(int a) RETURNS(2 * a);", macro)

@@ -83,6 +83,16 @@ def test_templates_keep_their_bodies_for_lambdas() -> None:
     assert template.encode() in text
 
 
+def test_templates_keep_their_bodies_for_lambdas_that_macros_make() -> None:
+    template = f"template <typename F>\nint each(F f) {{\n  int a = 0;\n{BODY}  return f(a);\n}}\n"
+    header = guarded("A_H", "#define TWICE(x) [](int a) { return a * (x); }\n") + unused("a")
+    other = f"int other(int a) {{\n{BODY}{BODY}  return a;\n}}\n"
+    use = "#define FOURFOLD TWICE(4)\nint g() { return each(FOURFOLD); }\n"
+    found = made(900, a_h=header, a_cc=f'#include "a.h"\n{template}{other}{use}')
+    (text,) = [document.text for document in found if b"int g()" in document.text]
+    assert template.encode() in text
+
+
 def test_a_class_that_one_file_announces_stands_for_the_file_that_includes_it() -> None:
     announced = guarded("O_H", "class Comparator;\nstruct Options { const Comparator* order; };\n" + unused("o"))
     header = guarded("C_H", "class Comparator {\n public:\n  int compare() const;\n};\n" + unused("c"))

@@ -52,3 +52,10 @@ def test_macros_with_lone_braces_are_known_as_markers() -> None:
     project = index(a_h=b"#define SPACE_IN namespace a {\n#define SPACE_OUT }\n", b_h=b"SPACE_IN\nint b;\nSPACE_OUT\n")
     assert project.markers == {"SPACE_IN", "SPACE_OUT"}
     assert [item.kind for item in project.facts["b.h"].items] == ["marker", "variable", "marker"]
+
+
+def test_macros_that_expand_to_lambdas_are_known_with_those_that_use_them() -> None:
+    macros = b"#define MAKE(s, base) \\\n  [] {               \\\n    return base(s);  \\\n  }()\n#define ONE 1\n"
+    project = index(a_h=macros, b_h=b"#define TEXT(s) MAKE(s, text)\n#define SHORT TEXT\n")
+    assert project.facts["b.h"].lambdas == {b"MAKE", b"TEXT", b"SHORT"}
+    assert index(a_h=b"#define AT(i) a[i]\n#define LIST {1, 2}\n").facts["a.h"].lambdas == set()

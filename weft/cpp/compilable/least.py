@@ -80,7 +80,7 @@ def _needs(members: Members, leaf: Leaf, form: Form, local: bool, limit: int) ->
     if form is Form.FULL:
         names |= leaf.operators
     names &= definers.keys()
-    names -= _only_introduced(leaf, shape) | members.parameters(leaf, shape)
+    names -= _only_introduced(members.leaves, leaf, shape) | members.parameters(leaf, shape)
     if leaf.pasted:
         names |= {name for name in definers if name.startswith(leaf.pasted)}
     related = _related(members, leaf, names)
@@ -92,7 +92,8 @@ def _needs(members: Members, leaf: Leaf, form: Form, local: bool, limit: int) ->
         if found:
             shell = next((other for other in found if _is_namespace(other)), None)
             needed = [
-                (other, Form.FULL if local and other.is_template else least(members, other, name)) for other in found
+                (other, Form.FULL if local and other.is_template else _sufficient(members, leaf, shape, name, other))
+                for other in found
             ]
             steps.append(Step(name, name in announced, needed, shell))
     return Needs(mentioned, shape.members, tuple(steps))
@@ -139,10 +140,17 @@ def _related(members: Members, leaf: Leaf, names: Set[bytes]) -> set[Scope]:
     return found
 
 
-def least(members: Members, leaf: Leaf, name: bytes = b"") -> Form:
-    """The form of a leaf that a name leads to: constants are computed by few members, enumerators have names."""
-    if leaf.item.kind == "enum" and name == leaf.item.name.encode() and not _SCOPED.match(leaf.text):
-        return Form.FORWARD
+def _sufficient(members: Members, leaf: Leaf, shape: Shape, name: bytes, other: Leaf) -> Form:
+    """The form of another leaf that a name in this one leads to; enumerators have names, or stand behind `::`."""
+    if other.item.kind == "enum" and name == other.item.name.encode():
+        scoped = _SCOPED.match(other.text) is not None
+        if not scoped or not (leaf.item.kind == "alias" or re.search(rb"\b%b\s*::" % re.escape(name), shape.text)):
+            return Form.FORWARD
+    return least(members, other)
+
+
+def least(members: Members, leaf: Leaf) -> Form:
+    """The form of a leaf that suffices most: constants are computed by few members."""
     known = members.least.get(leaf.place)
     if known is None:
         member = class_of(leaf) is not None and _STATIC.search(leaf.text) is None
@@ -159,13 +167,18 @@ def _announced(leaf: Leaf, form: Form, shape: Shape) -> set[bytes]:
     return shape.pointed if bodiless or (form < Form.SHORT and not shape.members) else set()
 
 
-def _only_introduced(leaf: Leaf, shape: Shape) -> set[bytes]:
-    """A function's name where it is not called in it: its overloads are not needed. A specialisation needs another."""
+def _only_introduced(leaves: Leaves, leaf: Leaf, shape: Shape) -> set[bytes]:
+    """A function's name where it is not called in it: its overloads are not needed. A specialisation needs another.
+
+    Macros behind its parameters look like names of it and are none.
+    """
     if leaf.item.kind not in ("function", "prototype") or _SPECIAL.search(shape.text):
         return set()
     names = {b"operator" if name.startswith(b"operator") else name for name in leaf.defines}
     once = {name for name in names if len(re.findall(rb"\b%b\b" % re.escape(name), shape.text)) == 1}
-    return {name for name in leaf.defines if (b"operator" if name.startswith(b"operator") else name) in once}
+    introduced = {name for name in leaf.defines if (b"operator" if name.startswith(b"operator") else name) in once}
+    macros = ("macro", "conditional")
+    return {name for name in introduced if all(leaves.all[at].item.kind not in macros for at in leaves.definers[name])}
 
 
 def _built(text: bytes) -> set[bytes]:

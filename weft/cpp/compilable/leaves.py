@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..index import FileFacts
 from ..items import Item
 from ..symbols import (
+    LAMBDA,
     bare,
     defined_names,
     forward_declaration,
@@ -32,7 +33,6 @@ _BYTES = 4
 _LONG_COMMENT = 200
 """Bytes: a longer comment before a scope's opening is a leaf of its own, so that the scope costs less."""
 
-_LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
 _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 Need = tuple[int, Form]
 """A place, and the form that suffices there."""
@@ -91,7 +91,9 @@ class Leaf:
     @functools.cached_property
     def makes_local(self) -> bool:
         """Whether it has lambdas: no templates may be declared with their types and stay without bodies."""
-        return self.item.kind == "function" and _LAMBDA.search(self.text) is not None
+        if self.item.kind != "function":
+            return False
+        return LAMBDA.search(self.text) is not None or not self.facts.lambdas.isdisjoint(self.shape(Form.FULL).free)
 
     @property
     def is_class(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,10 +40,18 @@ class FileFacts:
         file: The file.
         markers: Macros of its project that open or close a scope.
         meanings: Of its names, where they are known.
+        lambdas: Macros of its project that expand to lambdas.
     """
 
-    def __init__(self, file: SourceFile, markers: Collection[str] = (), meanings: Meanings | None = None) -> None:
+    def __init__(
+        self,
+        file: SourceFile,
+        markers: Collection[str] = (),
+        meanings: Meanings | None = None,
+        lambdas: Set[bytes] = frozenset(),
+    ) -> None:
         self.file = file
+        self.lambdas = lambdas
         self.meanings = meanings
         self.path = file.path
         self.text = file.text

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..project import Project
+from ..symbols import LAMBDA, identifiers
 from .facts import FileFacts
 from .includes import IncludeIndex
 from .meanings import Meanings
@@ -24,9 +25,11 @@ class ProjectIndex:
 
     def __init__(self, project: Project, meanings: Mapping[str, Meanings] | None = None) -> None:
         self.project = project
-        self.markers = scope_macros(file.text for file in project.files)
+        bodies = [macro for file in project.files for macro in _braced_macros(file.text)]
+        self.markers = scope_macros(bodies)
+        lambdas = lambda_macros(bodies, (file.text for file in project.files))
         self.facts = {
-            file.path: FileFacts(file, self.markers, (meanings or {}).get(file.path)) for file in project.files
+            file.path: FileFacts(file, self.markers, (meanings or {}).get(file.path), lambdas) for file in project.files
         }
         self._includes = IncludeIndex(self.facts)
         self._reach: dict[str, frozenset[str]] = {}
@@ -144,13 +147,22 @@ class ProjectIndex:
         return [target for target in self.direct(path) if target not in late or path not in self.reach(target)]
 
 
-def scope_macros(texts: Iterable[bytes]) -> frozenset[str]:
-    """Macros whose bodies open or close a brace that they do not close or open."""
-    names = set()
-    for text in texts:
-        if b"#" not in text:
-            continue
-        for name, body in _DEFINE.findall(text):
-            if (b"{" in body or b"}" in body) and body.count(b"{") != body.count(b"}"):
-                names.add(name.decode())
-    return frozenset(names)
+def scope_macros(macros: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
+    """Of macros, by name and body, those whose bodies open or close a brace that they do not close or open."""
+    return frozenset(name.decode() for name, body in macros if body.count(b"{") != body.count(b"}"))
+
+
+def lambda_macros(macros: Iterable[tuple[bytes, bytes]], texts: Iterable[bytes]) -> frozenset[bytes]:
+    """Macros whose bodies have lambdas, and those of these texts that expand to such."""
+    found = {name for name, body in macros if LAMBDA.search(body)}
+    if not found:
+        return frozenset()
+    uses = {name: identifiers(body) for text in texts for name, body in _DEFINE.findall(text)}
+    while more := {name for name, used in uses.items() if name not in found and used & found}:
+        found |= more
+    return frozenset(found)
+
+
+def _braced_macros(text: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and body of each macro with a brace in it."""
+    return [macro for macro in _DEFINE.findall(text) if b"{" in macro[1] or b"}" in macro[1]] if b"#" in text else []

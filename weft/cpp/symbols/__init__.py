@@ -2,9 +2,10 @@
 
 from .defines import defined_names
 from .standin import bare, forward_declaration, stand_in
-from .uses import free_names, identifiers, member_names, occurrences, pointed_names
+from .uses import LAMBDA, free_names, identifiers, member_names, occurrences, pointed_names
 
 __all__ = [
+    "LAMBDA",
     "bare",
     "defined_names",
     "forward_declaration",

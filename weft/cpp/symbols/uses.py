@@ -23,6 +23,9 @@ _POINTED = re.compile(rb"\b([A-Za-z_]\w*)(?:\s+const)?\s*[*&]")
 _NOT_POINTED = re.compile(rb"\b([A-Za-z_]\w*)\b(?!\w|(?:\s+const)?\s*[*&])")
 _OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|[^\s\w(]+|(?:new|delete)\b(?:\s*\[\])?)")
 
+LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
+"""The beginning of a lambda, up to its body."""
+
 
 def identifiers(text: bytes) -> set[bytes]:
     """All identifiers and keywords outside comments and constants, those in macro bodies too."""
