@@ -1,9 +1,11 @@
-"""A project that no documents can be made of: named, or left out and counted."""
+"""What a build says of an error: a project that no documents can be made of, a full disk."""
+
+import errno
 
 import pytest
 
 from tests.cpp.trees import projects
-from weft.cpp.build import documents
+from weft.cpp.build import documents, run
 from weft.cpp.build.documents import ProjectError
 from weft.cpp.report import summary
 
@@ -36,3 +38,14 @@ def test_it_can_be_left_out_with_all_of_its_documents(roots, tmp_path):
     assert {row["project"] for row in rows(tmp_path / "out")} == {"project0", "project2"}
     assert report["documents"]["left_out"] == {"project project1, which failed (RecursionError: too deep)": 1}
     assert "left out 1, project project1, which failed" in "\n".join(summary(report))
+
+
+@pytest.mark.parametrize("number, named", [(errno.ENOSPC, True), (errno.ENOMEM, False)], ids=["disk", "memory"])
+def test_only_an_error_of_a_disk_is_given_the_folders_name(tmp_path, monkeypatch, number, named):
+    def stumble(*args, **settings):
+        raise OSError(number, "no more")
+
+    monkeypatch.setattr(run, "plan", stumble)
+    with pytest.raises(OSError, match="no more") as caught:
+        made(tmp_path / "out", projects(tmp_path, 1))
+    assert caught.value.filename == (str(tmp_path / "out") if named else None)

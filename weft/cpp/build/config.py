@@ -90,13 +90,11 @@ class BuildConfig:
             (self.shuffle_window >= 1, f"--shuffle-window is {self.shuffle_window}; expected at least 1"),
             (1 <= self.shard_rows <= ROW_LIMIT, f"--shard-rows is {self.shard_rows}; expected 1 to {ROW_LIMIT:,}"),
             (self.shard_mb >= 1, f"--shard-mb is {self.shard_mb}; expected at least 1"),
-        ]
-        checks.append(
             (
                 not self.semantic or self.mode == "compilable",
                 f"--semantic is for --mode compilable; {self.mode} looks at no names, so leave --semantic out",
-            )
-        )
+            ),
+        ]
         both = sorted(set(self.licence_allow) & set(self.licence_deny))
         checks.append((not both, f"{', '.join(both)}: both in --licence-allow and in --licence-deny; keep one"))
         return [message for holds, message in checks if not holds]

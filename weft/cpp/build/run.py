@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import time
 from collections import Counter
@@ -24,6 +25,9 @@ from .mirror import Mirror
 from .plan import Unit, named_folders, plan
 from .progress import Progress, open_progress
 from .state import BuildFolder, decisive
+
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+"""Errors of writing that come without a file's name."""
 
 
 def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running | None = None) -> dict[str, Any] | None:
@@ -58,7 +62,7 @@ def build(sources: Sources, config: BuildConfig, *, out: Path, running: Running 
     except (OSError, KeyboardInterrupt) as error:
         if folder.work.exists():
             progress.say(f"stopped; what is done is kept, and the same command goes on in {out}")
-        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        if isinstance(error, OSError) and error.errno in _OF_A_DISK and error.filename is None:
             error.filename = str(out)  # "No space left on device" alone does not say where
         raise
     finally:
@@ -130,9 +134,8 @@ def _checked(sources: Sources, config: BuildConfig, running: Running) -> TokenCo
         problems.append("there is nothing to build from; name folders with --projects or files with --inputs")
     if problems:
         raise ValueError("; ".join(problems))
-    missing = [
-        name for name in (*_NEEDED, *(["clang"] if config.semantic else [])) if importlib.util.find_spec(name) is None
-    ]
+    needed = (*_NEEDED, "clang") if config.semantic else _NEEDED
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"weft cpp needs {', '.join(missing)}: pip install 'weft-lm[cpp]'")
     load_benchmarks(map(Path, config.decontaminate))
