@@ -120,6 +120,13 @@ def test_a_destructor_is_declared_where_it_is_defined() -> None:
     assert "int size() const;" in found
 
 
+def test_macros_that_are_told_a_known_name_do_not_come_with_it() -> None:
+    calls = "MAKE_ENUM(kind, 1);\nMAKE_MODEL(kind, 2);\nMAKE_MODEL(kind, 3);\n"
+    assert "MAKE_MODEL" not in around("int f(kind k);", calls)
+    assert "MAKE_ENUM(kind, 1)" in around("int f(kind k);", calls)
+    assert "MAKE_MODEL(kind, 2)" in around("TEST(kind, works) { check(); }", calls)
+
+
 def test_template_parameters_mean_nothing_outside() -> None:
     outside = "struct T { int a; };\n"
     assert "struct T" not in around("T value;", outside + "template <class T> struct Box { T value; int n; };\n")

@@ -104,7 +104,7 @@ def _visible(
 ) -> Iterator[Leaf]:
     """Of the leaves that define a name, those that this one may mean: before the limit, or in its own class."""
     own, symbols = class_of(leaf), leaf.means(name)
-    opened = False
+    opened = known = False
     for place in leaves.definers[name]:
         other = leaves.all[place]
         scope = class_of(other)
@@ -120,12 +120,21 @@ def _visible(
             if opened or other.facts is not leaf.facts:
                 continue  # one of several with that name is enough
             opened = True
+        elif other.item.kind == "invocation" and known and not _is_made(leaf):
+            continue  # of a macro that is told a name which means something already
+        else:
+            known = True
         yield other
 
 
 def _is_namespace(leaf: Leaf) -> bool:
     """Whether it stands for the name of a namespace."""
     return not leaf.text and class_of(leaf) is None
+
+
+def _is_made(leaf: Leaf) -> bool:
+    """Whether a macro makes it, of names that others may have made: TYPED_TEST(Suite, name) { ... }."""
+    return leaf.item.kind == "invocation" or (leaf.item.kind == "function" and leaf.item.name.isupper())
 
 
 def _related(members: Members, leaf: Leaf, names: Set[bytes]) -> set[Scope]:

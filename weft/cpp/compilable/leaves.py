@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..index import FileFacts
+from ..index import FileFacts, is_guard
 from ..items import Item
 from ..symbols import (
     LAMBDA,
@@ -32,6 +32,9 @@ _BYTES = 4
 
 _LONG_COMMENT = 200
 """Bytes: a longer comment before a scope's opening is a leaf of its own, so that the scope costs less."""
+
+_SHORT_MACRO = 80
+"""Bytes: a longer one is no switch for the headers that are included after it."""
 
 _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 Need = tuple[int, Form]
@@ -354,6 +357,8 @@ class _Builder:
             defines.add(around.encode())  # a constructor, whatever its case, or the destructor
         sticky = item.kind in _STICKY or (item.kind == "using" and not item.name)
         sticky = sticky or (item.kind == "invocation" and scope.item.kind == "type" and len(text) < 200)
+        if item.kind == "macro" and item.end - item.head < _SHORT_MACRO:
+            sticky = item.head < self._last_include  # which may ask for it
         if item.kind == "include" or (item.kind == "conditional" and _is_prelude(item)):
             brought = self._late(item) if self._in_code and item.kind == "include" else None
             sticky = brought is None
@@ -365,12 +370,24 @@ class _Builder:
         if b"include" in text:
             leaf.read = self._read(item)
         if sticky:
-            (self._file if scope.item is self._facts.guard_item else scope).sticky.append(leaf)
+            everywhere = scope.item is self._facts.guard_item or (item.kind == "include" and _in_guards(scope))
+            (self._file if everywhere else scope).sticky.append(leaf)
+
+    @functools.cached_property
+    def _last_include(self) -> int:
+        """Where the last include line before all declarations begins."""
+        code = self._facts.first_declaration
+        return max((line.item.head for line in self._facts.includes if line.item.head < code), default=0)
 
 
 def in_type(leaf: Leaf) -> bool:
     """Whether it is a member of an opened class."""
     return leaf.scope.item.kind == "type"
+
+
+def _in_guards(scope: Scope) -> bool:
+    """Whether nothing is around an item but guards, of the file or of headers that were pasted into it."""
+    return scope.parent is None or (is_guard(scope.item) and _in_guards(scope.parent))
 
 
 def _is_prelude(item: Item) -> bool:

@@ -76,12 +76,7 @@ class FileFacts:
         real = [item for item in self.items if item.kind not in ("comment", "pragma")]
         if len(real) != 1 or real[0].kind != "conditional":
             return None
-        group = real[0]
-        test = _GUARD_TEST.match(group.name.encode())
-        first = next((child for child in group.children if child.kind != "comment"), None)
-        if test is None or first is None or first.kind != "macro" or any(c.kind == "branch" for c in group.children):
-            return None
-        return group if first.name.encode() in (test[1], test[2]) else None
+        return real[0] if is_guard(real[0]) else None
 
     @functools.cached_property
     def guard(self) -> Guard | None:
@@ -148,6 +143,15 @@ class FileFacts:
 def file_facts(file: SourceFile, markers: Collection[str] = ()) -> FileFacts:
     """The facts of a file."""
     return FileFacts(file, markers)
+
+
+def is_guard(group: Item) -> bool:
+    """Whether an `#if` group keeps its text from standing twice, as that of a whole file or of one that was pasted."""
+    test = _GUARD_TEST.match(group.name.encode())
+    first = next((child for child in group.children if child.kind != "comment"), None)
+    if test is None or first is None or first.kind != "macro" or any(c.kind == "branch" for c in group.children):
+        return False
+    return first.name.encode() in (test[1], test[2])
 
 
 def _walk(items: list[Item]) -> Iterator[Item]:

@@ -77,7 +77,7 @@ def at_brace(head: bytes) -> tuple[Kind | None, str]:
         return None, ""
     if plain.rstrip().endswith((b"requires", b"requires ()")) or re.search(rb"\brequires\s*(?:\(\))?\s*$", plain):
         return None, ""
-    if b"()" in plain:
+    if b"()" in (plain if operator else _outside_angles(plain)):
         if _MEMBER_INIT.search(plain) and re.search(rb"[\w>]\s*$", plain):
             return None, ""  # x{1} in a constructor's list
         return "function", operator[0].decode(errors="replace").strip() if operator else called(plain)
@@ -142,7 +142,7 @@ def at_semicolon(head: bytes) -> tuple[Kind, str]:
     operator = _OPERATOR.search(plain)
     if operator and _OPERATOR.search(before):
         return "prototype", operator[0].decode(errors="replace").strip()
-    if b"()" in before:
+    if b"()" in _outside_angles(before):  # not `std::function<void()> f`
         rest = _MACRO_CALL.sub(b"", before)
         if b"()" in rest or len(_WORD.findall(rest)) < 2:  # not `int x GUARDED_BY()`
             invoked = _BARE_MACRO.fullmatch(plain) and _INVOKED.match(first) is not None
@@ -176,13 +176,19 @@ def _forward(plain: bytes) -> bool:
 
 def declarators(plain: bytes) -> list[bytes]:
     """Names that a declaration of variables may introduce; initialisers' names may be among them."""
-    while (shorter := _ANGLES.sub(b"", plain)) != plain:
-        plain = shorter
+    plain = _outside_angles(plain)
     return [
         found[1]
         for found in re.finditer(rb"(\w+)\s*(?:\[[^\]]*\]\s*)*(?=[=,{\[]|$|\(\)|:(?!:))", plain)
         if not found[1][:1].isdigit()
     ]
+
+
+def _outside_angles(plain: bytes) -> bytes:
+    """Without the arguments of templates."""
+    while (shorter := _ANGLES.sub(b"", plain)) != plain:
+        plain = shorter
+    return plain
 
 
 def is_bare_macro(head: bytes) -> bool:

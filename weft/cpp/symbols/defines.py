@@ -54,6 +54,8 @@ def defined_names(item: Item, text: bytes) -> set[bytes]:
         } - {b""}
     if kind == "enum":
         return _enum(item, text)
+    if kind == "using" and item.name == "operator":
+        return operators(blank(text[item.head : item.end]))
     if kind in ("forward", "concept", "using"):
         return {item.name.encode()} - {b""}
     if kind == "function":

@@ -14,14 +14,16 @@ _SKIPPED = (
     rb"|\#[ \t]*(?:include|pragma|error|warning)\b[^\n]*"
     rb"|\.\.\."
 )
-_MEMBER = rb"(?:\.|->)(?:template\s+)?~?[A-Za-z_]\w*"  # a blank after -> begins a return type
+_MEMBER = rb"(?:\.|->(?!(?<=\)->)\w+\s*[;{]))(?:template\s+)?~?[A-Za-z_]\w*"
+"""A blank after `->` begins a return type, and so does a name between `)->` and the end of the declaration."""
+
 _NAMES = re.compile(_SKIPPED + rb"|([A-Za-z_]\w*)")
 _OWN_NAMES = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|([A-Za-z_]\w*)")
 _NOT_STD = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|\bstd\s*::\s*\w+|([A-Za-z_]\w*)")
 _MEMBERS = re.compile(rb"(?:(?<!\.)\.|->)(?:template\s+)?(~?[A-Za-z_]\w*)")
 _POINTED = re.compile(rb"\b([A-Za-z_]\w*)(?:\s+const)?\s*[*&]")
 _NOT_POINTED = re.compile(rb"\b([A-Za-z_]\w*)\b(?!\w|(?:\s+const)?\s*[*&])")
-_OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|[^\s\w(]+|(?:new|delete)\b(?:\s*\[\])?)")
+_OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|,|[^\s\w(,;)]+|(?:new|delete)\b(?:\s*\[\])?)")
 
 LAMBDA = re.compile(rb"[=(,{\s]\[[&=\w\s,*]*\]\s*(?:\([^()]*\)[^;{}()]*)?\{")
 """The beginning of a lambda, up to its body."""
