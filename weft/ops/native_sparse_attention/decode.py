@@ -7,50 +7,30 @@ For one query nothing needs to be tiled or masked: what is visible is a slice, o
 are read through views of any strides and never copied whole; of pools of pages, what the step reads is fetched.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from weft.ops.block_selection.choice import block_importance, top_blocks_of_last
 from weft.ops.geometry import num_compressed_blocks
 from weft.ops.masked_attention import at_least_float32
+from weft.ops.native_sparse_attention.decode_operator import StepInputs, decode_operator
 from weft.ops.native_sparse_attention.pages import empty_slots, fetch_slots
 from weft.ops.selected_attention.gathered import fetch
 
 
-@torch.library.custom_op("weft::native_sparse_decode", mutates_args=())
-def decode_step(
-    q: Tensor,
-    k_cmp: Tensor,
-    v_cmp: Tensor,
-    k_sel: Tensor,
-    v_sel: Tensor,
-    k_win: Tensor,
-    v_win: Tensor,
-    gates: Tensor,
-    window_positions: Tensor | None,
-    page_table: Tensor | None,
-    query_offsets: Tensor | None,
-    kv_lengths: Tensor | None,
-    query_offset: int,
-    compress_block: int,
-    compress_stride: int,
-    select_block: int,
-    num_selected: int,
-    window: int,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """`native_sparse_attention` of one query a row (Tq = 1), forward only: out (B, 1, H, Dv), lists (B, 1, G, n)."""
+@decode_operator("weft::native_sparse_decode")
+def decode_step(step: StepInputs) -> tuple[Tensor, Tensor]:
+    """Row by row, as each one's query stands elsewhere."""
+    q, gates, page_table, window_positions = step.q, step.gates, step.page_table, step.window_positions
+    k_cmp, v_cmp, k_sel, v_sel, k_win, v_win = step.k_cmp, step.v_cmp, step.k_sel, step.v_sel, step.k_win, step.v_win
+    compress_block, compress_stride = step.compress_block, step.compress_stride
+    select_block, num_selected, window, scale = step.select_block, step.num_selected, step.window, step.scale
     B, _, H, _ = q.shape
     G = k_cmp.shape[2]
     empty = empty_slots(compress_block, compress_stride)
-    positions = [query_offset] * B if query_offsets is None else query_offsets.tolist()
-    if kv_lengths is not None:
-        positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
     out = q.new_zeros(B, 1, H, v_sel.shape[3])
     lists = torch.full((B, 1, G, num_selected), -1, dtype=torch.int32, device=q.device)
-    for b, t in enumerate(positions):
+    for b, t in enumerate(step.positions()):
         if t < 0:
             continue  # an empty row sees nothing
         queries = at_least_float32(q[b, 0]).view(G, H // G, -1) * scale
@@ -97,13 +77,6 @@ def decode_step(
         total = weights[:, :, 0] * compressed + weights[:, :, 1] * selected + weights[:, :, 2] * sliding
         out[b, 0] = total.flatten(0, 1).to(q.dtype)
     return out, lists
-
-
-@decode_step.register_fake
-def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    num_selected = rest[-3]
-    lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
-    return q.new_empty(*q.shape[:3], v_sel.shape[3]), lists
 
 
 def by_group(x: Tensor) -> Tensor:
