@@ -15,14 +15,14 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from weft.bench.compile_cases import CASES
+from weft.bench.compile_cases import CASES, Problem
 from weft.ops.kernels.device import Platform, pretending
 from weft.ops.kernels.launch import Config, Launch, options, recorded
 
@@ -63,25 +63,21 @@ class Entry:
     fits: bool
 
 
-def launches(
-    platform: Platform, dims: tuple[int, int], dtype: torch.dtype, cases: list[str]
-) -> Iterator[tuple[str, Launch]]:
+def launches(platform: Platform, problem: Problem, cases: Sequence[str]) -> Iterator[tuple[str, Launch]]:
     """Every launch of the cases, with its case's name."""
     for name in cases:
         with pretending(platform), recorded() as found:
-            CASES[name](dims, dtype)
+            CASES[name](problem)
         for launch in found:
             yield name, launch
 
 
-def entries(
-    targets: list[Target], dims: tuple[int, int], dtype: torch.dtype, cases: list[str], once: bool = False
-) -> Iterator[Entry]:
+def entries(targets: Sequence[Target], problem: Problem, cases: Sequence[str], once: bool = False) -> Iterator[Entry]:
     """Compiles each kernel for every target, configuration and set of constants; `once`, for the first such set."""
     for target in targets:
         done = set()
         with pretending(target.platform):
-            for case, launch in launches(target.platform, dims, dtype, cases):
+            for case, launch in launches(target.platform, problem, cases):
                 for config in launch.configs:
                     constants = {**launch.constants, **launch.of_config(config)}
                     fixed = {name: value for name, value in constants.items() if not torch.is_tensor(value)}
@@ -168,9 +164,8 @@ def main(words: list[str] | None = None) -> int:
     print(row.format("kernel", "case", "dims", "target", "m n warps stages", "registers", "spilled", "shared"))
     for dims in args.dims:
         widths = (int(dims.split("/")[0]), int(dims.split("/")[1]))
-        for entry in entries(
-            [TARGETS[name] for name in args.target], widths, getattr(torch, args.dtype), args.case, args.once
-        ):
+        problem = Problem(widths, getattr(torch, args.dtype))
+        for entry in entries([TARGETS[name] for name in args.target], problem, args.case, args.once):
             table.append({"dims": dims, "dtype": args.dtype, **asdict(entry)})
             config = " ".join(str(value) for value in entry.config)
             usage = (entry.registers, entry.spilled, f"{entry.shared}{'' if entry.fits else ' !'}")

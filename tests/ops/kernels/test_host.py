@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.ops.problems import problem
-from weft.bench.compile_cases import CASES
+from weft.bench.compile_cases import CASES, Problem
 from weft.ops import native_sparse_attention, placement_checks
 from weft.ops.kernels.device import pretending
 from weft.ops.kernels.launch import recorded
@@ -69,5 +69,5 @@ def test_the_meta_device_finds_a_wait(ask: Callable[[Tensor], object]):
 @pytest.mark.parametrize("name", CASES)
 def test_launching_waits_for_nothing(name: str):
     with pretending("nvidia"), recorded() as launches:
-        CASES[name]((64, 64), torch.float16)
+        CASES[name](Problem((64, 64), torch.float16))
     assert launches

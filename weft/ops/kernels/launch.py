@@ -62,6 +62,10 @@ class Launch:
         if programs:
             self.kernel[(programs,)](**self.arguments, **self.constants, **self.of_config(config), **options(config))
 
+    def compile(self, config: Config) -> None:
+        """Compiles it for this machine's GPU, into Triton's cache; nothing runs. Tensors may be on the meta device."""
+        self.kernel.warmup(grid=(1,), **self.arguments, **self.constants, **self.of_config(config), **options(config))
+
 
 def options(config: Config) -> dict[str, Any]:
     """Triton's own settings. Contraction of a product and a sum is said, as Triton's default for it is to change."""
