@@ -61,6 +61,7 @@ class DemoResult:
 
 
 CADENCES = ("sample_every", "evaluate_every", "checkpoint_every")
+"""Settings of `train` that are numbers of steps, and so follow from how many there are."""
 
 
 def paced(config: RunConfig, *, kept: Sequence[str] = ()) -> RunConfig:

@@ -39,8 +39,8 @@ def _holds_whole_groups(body: bytes) -> bool:
     """Whether each `#if` in it has its `#endif` there, and each `#else` its `#if`."""
     depth = 0
     for directive in _GROUPS.findall(body):
-        depth += {b"if": 1, b"en": -1}.get(directive[:2], 0)
-        if depth < (directive[:2] == b"el"):
+        depth += {b"if": 1, b"endif": -1}.get(directive, 0)
+        if depth < (1 if directive == b"el" else 0):
             return False
     return depth == 0
 

@@ -16,7 +16,7 @@ from .meanings import Meanings
 Guard = Literal["macro", "once"]
 _TARGET = re.compile(rb'#\s*\w+\s*(?:"([^"\n]+)"|<([^>\n]+)>)')
 _GUARD_TEST = re.compile(rb"#\s*(?:ifndef\s+(\w+)|if\s+!\s*defined\s*\(?\s*(\w+)\s*\)?)\s*(?://[^\n]*|/\*[^\n]*)?$")
-_DIRECTIVES = ("include", "macro", "pragma", "directive", "branch", "comment", "marker")
+_NO_DECLARATION = ("include", "macro", "pragma", "directive", "branch", "comment", "marker")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".c++", ".cu", ".C")
 
 
@@ -101,8 +101,8 @@ class FileFacts:
 
     @functools.cached_property
     def first_declaration(self) -> int:
-        """Where the first item begins that is no directive; the length of a file without one."""
-        declared = (leaf for item in self.items for leaf in item.leaves() if leaf.kind not in _DIRECTIVES)
+        """Where the first item begins that is no directive, comment or marker; the length of a file without one."""
+        declared = (leaf for item in self.items for leaf in item.leaves() if leaf.kind not in _NO_DECLARATION)
         return next((leaf.head for leaf in declared), len(self.text))
 
     @functools.cached_property
