@@ -38,7 +38,11 @@ def parity(tests: Sequence[str], device: str, processes: int, seconds: float, ro
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        environment = {"WEFT_TEST_DEVICE": device, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        environment = {
+            "WEFT_TEST_DEVICE": device,
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",  # each part has one core
+        }
         if device != "cpu":  # what is tuned while all parts share the device must not be taken for its answer later
             environment["WEFT_CACHE"] = str(folder / "cache")
         words = [sys.executable, "-m", "pytest", "-c", "benchmarks/gpu.ini", "--rootdir", ".", "-q", *tests]

@@ -38,6 +38,7 @@ class Shard:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         numbers: dict[Any, int] = {}
         items[:] = [x for x in items if numbers.setdefault(shared(x), len(numbers)) % self.parts == self.part]
+        items.sort(key=lambda item: "flex" in item.nodeid)  # compiled anew for many shapes: last, if time ends
         self._write({"collected": len(items), **where()}, mode="w")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:

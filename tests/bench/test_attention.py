@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from weft.bench import attention, selection, train_step
+from weft.bench import attention, dense, selection, train_step
 from weft.bench.check import Check
 from weft.bench.costs import dense_cost, sparse_costs
 from weft.bench.decode_step import DecodeShape
@@ -178,3 +178,16 @@ def test_wrong_flags_are_answered(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", *words]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("usable", [set(), {"flash"}, {"flash", "cudnn"}], ids=str)
+def test_sdpa_kernels_are_those_that_torch_says_it_can_use(usable: set[str], monkeypatch: pytest.MonkeyPatch):
+    asked = []
+    for name in ("flash", "cudnn"):
+        answer = lambda params, name=name: asked.append(params) or name in usable  # noqa: E731
+        monkeypatch.setattr(torch.backends.cuda, f"can_use_{name}_attention", answer)
+    inputs = Inputs(SMALL, 20, torch.bfloat16, "cpu")
+    assert {name for name, _ in dense._sdpa_kernels(inputs, both=True)} == {f"torch sdpa, {name}" for name in usable}
+    assert [params.query.shape for params in asked] == [(1, 4, 20, 16)] * 2
+    assert asked[0].value.shape == (1, 2, 20, 16)  # as wide as the keys
+    assert asked[0].query.requires_grad

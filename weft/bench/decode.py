@@ -99,7 +99,7 @@ def _measure_step(step: DecodeStep, repeats: int, floor_gb_s: float) -> dict[str
                 f"decode at S = {length}: {name} deviates by {deviation:.1e}, allowed are {tolerance:.0e}"
             )
     runs: dict[str, Callable[[], Any]] = {**dense, "sparse": step.sparse}
-    graphs: dict[str, bool] = {}
+    graphs: dict[str, bool | str] = {}
     if device != "cpu":
         runs, graphs, checks["graphs_against_calls"] = replays(runs, tolerance)
     times = time_in_turn(runs, repeats=repeats, device=device)
@@ -120,7 +120,7 @@ def _measure_step(step: DecodeStep, repeats: int, floor_gb_s: float) -> dict[str
 
 def replays(
     runs: dict[str, Callable[[], Tensor]], tolerance: float
-) -> tuple[dict[str, Callable[[], Any]], dict[str, bool], float]:
+) -> tuple[dict[str, Callable[[], Any]], dict[str, bool | str], float]:
     """What is timed on a GPU: both sides as replays of graphs, or, where one cannot be captured, both as calls.
 
     Args:
@@ -128,13 +128,14 @@ def replays(
         tolerance: by which a replay may deviate from the call.
 
     Returns:
-        What to time by name, whether each was captured, and the largest deviation of a replay from its call.
+        What to time by name, for each True or why it was not captured, and the largest deviation of a replay from its
+        call.
 
     Raises:
         RuntimeError: a replay does not give what the call gives.
     """
     graphs = {name: graphed(run) for name, run in runs.items()}
-    captured = {name: graph for name, graph in graphs.items() if graph is not None}
+    captured = {name: graph for name, graph in graphs.items() if not isinstance(graph, str)}
     worst = 0.0
     for name, graph in captured.items():
         wanted = runs[name]().clone()
@@ -146,7 +147,7 @@ def replays(
                 f"decode: the graph of {name!r} deviates from the call by {deviation:.1e}, allowed are {tolerance:.0e}"
             )
         worst = max(worst, deviation)
-    found = {name: name in captured for name in runs}
+    found = {name: graph if isinstance(graph, str) else True for name, graph in graphs.items()}
     if "sparse" in captured and len(captured) > 1:
         return {name: graph.replay for name, graph in captured.items()}, found, worst
     return dict(runs), found, worst

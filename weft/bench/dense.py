@@ -49,12 +49,21 @@ def _variants(inputs: Inputs, both: bool) -> Iterator[tuple[str, Attend]]:
         if inputs.shape.head_dim == inputs.shape.v_head_dim:
             yield "torch sdpa", _sdpa
         yield "torch sdpa, keys repeated", _sdpa_repeated
-    elif inputs.dtype in (torch.float16, torch.bfloat16):
-        from torch.nn.attention import SDPBackend
+    else:
+        yield from _sdpa_kernels(inputs, both)
 
+
+def _sdpa_kernels(inputs: Inputs, both: bool) -> Iterator[tuple[str, Attend]]:
+    """Each kernel of torch's SDPA on a GPU that torch says takes these inputs."""
+    from torch.backends import cuda
+    from torch.nn.attention import SDPBackend
+
+    q, k, v = (x.detach().requires_grad_(both) for x in inputs.dense_tensors)
+    asked = cuda.SDPAParams(*_one_width(q, k, v), None, 0.0, True, True)
+    if cuda.can_use_flash_attention(asked):
         yield "torch sdpa, flash", _only(SDPBackend.FLASH_ATTENTION)
-        if torch.backends.cudnn.is_available() and torch.cuda.get_device_capability() >= (8, 0):
-            yield "torch sdpa, cudnn", _only(SDPBackend.CUDNN_ATTENTION)
+    if cuda.can_use_cudnn_attention(asked):
+        yield "torch sdpa, cudnn", _only(SDPBackend.CUDNN_ATTENTION)
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -65,10 +74,9 @@ def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def _sdpa_repeated(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Keys and values copied for each head, padded to one width: what one writes where groups are not known."""
-    repeats, width = q.shape[2] // k.shape[2], max(k.shape[3], v.shape[3])
+    repeats = q.shape[2] // k.shape[2]
     Dv, scale = v.shape[3], q.shape[3] ** -0.5
-    k, v = (x.repeat_interleave(repeats, 2) for x in (k, v))
-    q, k, v = (torch.nn.functional.pad(x, (0, width - x.shape[3])).transpose(1, 2) for x in (q, k, v))
+    q, k, v = _one_width(q, *(x.repeat_interleave(repeats, 2) for x in (k, v)))
     out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale)
     return out.transpose(1, 2)[..., :Dv]
 
@@ -77,9 +85,8 @@ def _only(kernel: Any) -> Attend:
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         from torch.nn.attention import sdpa_kernel
 
-        Dv, width = v.shape[3], max(k.shape[3], v.shape[3])
-        scale = q.shape[3] ** -0.5
-        q, k, v = (torch.nn.functional.pad(x, (0, width - x.shape[3])).transpose(1, 2) for x in (q, k, v))
+        Dv, scale = v.shape[3], q.shape[3] ** -0.5
+        q, k, v = _one_width(q, k, v)
         with sdpa_kernel([kernel]):
             out = torch.nn.functional.scaled_dot_product_attention(
                 q, k, v, is_causal=True, scale=scale, enable_gqa=True
@@ -87,3 +94,10 @@ def _only(kernel: Any) -> Attend:
         return out.transpose(1, 2)[..., :Dv]
 
     return attend
+
+
+def _one_width(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(B, heads, T, D) with keys and values padded to one width."""
+    width = max(k.shape[3], v.shape[3])
+    q, k, v = (torch.nn.functional.pad(x, (0, width - x.shape[3])).transpose(1, 2) for x in (q, k, v))
+    return q, k, v

@@ -1,7 +1,6 @@
 """Timing of several contenders in turn, so that whatever else the machine does meets all of them alike."""
 
 import functools
-import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -9,13 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-logger = logging.getLogger("weft.bench")
-
 Contenders = Mapping[str, Callable[[], Any]]
 
 
 COLD_BYTES = 256 << 20
 """Written before each run on a GPU: more than its caches hold."""
+
+COLD_WRITES = 12
+"""How often: a GPU that writes 3.5 TB/s is busy for a millisecond, in which a host queues any run of ours."""
 
 
 class Graph(NamedTuple):
@@ -87,7 +87,8 @@ def timed(run: Callable[[], Any], device: str = "cpu") -> float:
         return time.perf_counter() - start
     torch.cuda.synchronize()
     first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    _scratch(device).zero_()
+    for _ in range(COLD_WRITES):
+        _scratch(device).zero_()
     first.record()
     run()
     last.record()
@@ -100,8 +101,8 @@ def _scratch(device: str) -> torch.Tensor:
     return torch.empty(COLD_BYTES // 4, dtype=torch.int32, device=device)
 
 
-def graphed(run: Callable[[], Any]) -> Graph | None:
-    """A run as a CUDA graph; None, and a line in the log, if it cannot be captured."""
+def graphed(run: Callable[[], Any]) -> Graph | str:
+    """A run as a CUDA graph, or why it cannot be captured."""
     for _ in range(3):
         run()
     torch.cuda.synchronize()
@@ -110,9 +111,8 @@ def graphed(run: Callable[[], Any]) -> Graph | None:
         with torch.cuda.graph(graph):
             out = run()
     except RuntimeError as error:
-        logger.info("not captured as a graph: %s", str(error).splitlines()[0])
         torch.cuda.synchronize()
-        return None
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'without a message'}"
     return Graph(graph.replay, out)
 
 

@@ -11,8 +11,9 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from weft.ops.kernels.launch import Config, Launch
 
 logger = logging.getLogger("weft.ops")
+
+LONG = 20.0
+"""Milliseconds from which one run says enough: `do_bench` would take eight."""
 
 _known: dict[Path, dict[str, int]] = {}
 
@@ -67,12 +71,11 @@ def _key(launch: Launch) -> str:
 def _measure(launch: Launch) -> int:
     """Index of the fastest candidate; one that needs more of the device than it has is left out."""
     from triton.runtime.errors import OutOfResources
-    from triton.testing import do_bench
 
     times = []
     for config in launch.configs:
         try:
-            times.append(float(do_bench(lambda config=config: launch(config), warmup=10, rep=30)))
+            times.append(milliseconds(functools.partial(launch, config)))
         except OutOfResources as error:
             logger.info("%s: %s does not fit this device: %s", launch.name, config, error)
             times.append(float("inf"))
@@ -80,6 +83,20 @@ def _measure(launch: Launch) -> int:
     if times[best] == float("inf"):
         raise RuntimeError(f"{launch.name}: none of {list(launch.configs)} fits this device; use another backend")
     return best
+
+
+def milliseconds(run: Callable[[], Any]) -> float:
+    """Time of a run on the device, the first one, which may compile, left out."""
+    from triton.testing import do_bench
+
+    run()
+    first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    first.record()
+    run()
+    last.record()
+    last.synchronize()
+    once = float(first.elapsed_time(last))
+    return once if once > LONG else float(do_bench(run, warmup=10, rep=30))
 
 
 def _read(path: Path) -> dict[str, int]:
