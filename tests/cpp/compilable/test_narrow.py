@@ -29,12 +29,12 @@ def written(selection: Selection) -> str:
     return "".join(piece.decode() for _, pieces in selected(selection) for _, _, piece in pieces)
 
 
-def around(use: str, code: str) -> str:
+def around(use: str, code: str, *, special: bool = True, budget: int = 10_000) -> str:
     """What stands with the declaration `use`, which is in `code` or after it."""
     leaves = opened(code if use in code else code + use + "\n")
     (place,) = [place for place, leaf in leaves.all.items() if use.encode() in leaf.text]
-    selection = NarrowSelection(leaves, members=Members(leaves, {}))
-    assert selection.add([place], budget=10_000)
+    selection = NarrowSelection(leaves, members=Members(leaves, {}), special=special)
+    assert selection.add([place], budget=budget)
     assert selection.tokens >= words(written(selection).encode())
     return written(selection)
 
@@ -125,6 +125,34 @@ def test_macros_that_are_told_a_known_name_do_not_come_with_it() -> None:
     assert "MAKE_MODEL" not in around("int f(kind k);", calls)
     assert "MAKE_ENUM(kind, 1)" in around("int f(kind k);", calls)
     assert "MAKE_MODEL(kind, 2)" in around("TEST(kind, works) { check(); }", calls)
+
+
+SPECIAL = """struct Far { int a, b, c, d, e, f, g, h; };
+template <class T> struct Kind { static int of(T t); };
+template <> struct Kind<int> { static int of(int t); int one() const { return 1; } };
+template <> struct Kind<Far> { static int of(Far t); int two() const { return 2; } };
+"""
+
+
+@pytest.mark.parametrize("budget, stands", [(10_000, True), (60, False)], ids=["room", "no room"])
+def test_specialisations_for_what_is_known_stand_while_there_is_room(budget: int, stands: bool) -> None:
+    use = "template <class T> int kind(T t) { return Kind<T>::of(t); }"
+    found = around(use, SPECIAL, special=False, budget=budget)
+    assert "template <class T> struct Kind {" in found
+    assert ("struct Kind<int> {" in found) is stands
+    assert "Far" not in found
+
+
+def test_leaves_that_lack_something_share_a_document() -> None:
+    needed = "".join(
+        f"inline int f{n}(int a) {{ return a * {n} + {n}; }}\nconst int c{n} = f{n}(f{n}(2));\n" for n in range(40)
+    )
+    everything = " + ".join(f"c{n}" for n in range(40))
+    lacking = "".join(f"inline int g{n}() {{ return {everything}; }}\nint h{n}();\n" for n in range(2))
+    found = pieces(enclosed(needed + lacking), 400)
+    (piece,) = [piece for piece in found if "g0() {" in piece]
+    assert "g1() {" in piece
+    assert "int h0();" not in piece
 
 
 def test_template_parameters_mean_nothing_outside() -> None:

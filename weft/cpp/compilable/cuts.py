@@ -30,9 +30,6 @@ _LOOK = 64
 _ROOMY = 0.6
 """Of the budget: a document with less in it takes a leaf whose needs exceed the rest without their bodies."""
 
-_CROWDED = 0.7
-"""Of the budget: a document that does not hold all that its leaves need gets no further leaf above it."""
-
 
 @dataclass
 class _Draft:
@@ -74,6 +71,7 @@ class Cutter:
         narrow = functools.cache(lambda: self._narrow_starts(path, leaves))
         written = start.full()
         current = _Draft(start)
+        partial = _Draft(start)  # for leaves that no document holds with all that they need
         ahead: set[int] = set()
         own = [leaf for leaf in leaves.all.values() if leaf.text and leaf.facts.path == path]
         order = sorted(own, key=lambda leaf: leaf.sticky)
@@ -91,34 +89,48 @@ class Cutter:
             if draft is None and len(parts := _parts(leaf, narrow()[0])) > 1:
                 self.ledger.distinct += leaf.tokens(Form.FULL)
                 yield from self._divided(path, parts, narrow())
-            elif draft is None:
-                draft = self._first(leaf, [(narrow()[0], "some"), (Selection(leaves), "some")])
-                if draft is None:
+            elif draft is None and not (partial.held and self._add(partial, leaf)):
+                if partial.held:
+                    written |= partial.selection.full()
+                    yield from self._finish(path, partial)
+                partial = self._partial(leaf, narrow(), leaves) or _Draft(start)
+                if not partial.held:
                     self.ledger.distinct += leaf.tokens(Form.FULL)
                     yield from self._pieces(path, leaf)
             current = draft or _Draft(start)
-        if current.held:
-            yield from self._finish(path, current)
+        for draft in (current, partial):
+            if draft.held:
+                yield from self._finish(path, draft)
 
     def _first(self, leaf: Leaf, begun: Iterable[tuple[Selection, Care]]) -> _Draft | None:
         """The first new document of these that has room for a leaf."""
         drafts = (_Draft(start, care) for start, care in begun)
         return next((draft for draft in drafts if self._add(draft, leaf)), None)
 
+    def _partial(self, leaf: Leaf, narrow: Sequence[Selection], leaves: Leaves) -> _Draft | None:
+        """A new document with one of these leaves and a part of what it needs; None if there is no room for itself."""
+        return self._first(leaf, [(narrow[-1], "some"), (Selection(leaves), "some")])
+
     def _divided(self, path: str, parts: Sequence[Leaf], narrow: Sequence[Selection]) -> Iterator[Document]:
         """Documents of the parts of a leaf that needs more than there is room for."""
-        current: _Draft | None = None
+        current = partial = _Draft(narrow[0])
         for part in parts:
-            if current is not None:
-                stands = part.sticky and current.selection.forms.get(part.place) is Form.FULL
-                if stands or self._add(current, part):
-                    continue
+            stands = part.sticky and current.selection.forms.get(part.place) is Form.FULL
+            if stands or (current.held and self._add(current, part)):
+                continue
+            if current.held:
                 yield from self._joined(path, current)
-            current = self._first(part, [*_lean(narrow), (narrow[0], "some"), (Selection(narrow[0].leaves), "some")])
-            if current is None:
+            current = self._first(part, _lean(narrow)) or _Draft(narrow[0])
+            if current.held or (partial.held and self._add(partial, part)):
+                continue
+            if partial.held:
+                yield from self._joined(path, partial)
+            partial = self._partial(part, narrow, narrow[0].leaves) or _Draft(narrow[0])
+            if not partial.held:
                 yield from self._pieces(path, part)
-        if current is not None:
-            yield from self._joined(path, current)
+        for draft in (current, partial):
+            if draft.held:
+                yield from self._joined(path, draft)
 
     def _narrow_starts(self, path: str, wide: Leaves) -> list[Selection]:
         """What documents hold that have no room for all that their leaves may need, and for the groups of includes."""
@@ -126,7 +138,8 @@ class Cutter:
         leaves = self._around(path, _OPENED_NARROWLY)
         own = {place: places[id(leaf.item)] for place, leaf in leaves.all.items() if id(leaf.item) in places}
         members = Members(leaves, own)
-        return [self._begun(NarrowSelection(leaves, members=members, preludes=preludes)) for preludes in (True, False)]
+        kinds = ((True, True), (False, True), (False, False))
+        return [self._begun(NarrowSelection(leaves, members=members, preludes=a, special=b)) for a, b in kinds]
 
     def _around(self, path: str, largest: int | None = None) -> Leaves:
         """The leaves of a file and of those that stand in a circle with it, whose include lines are gone."""
@@ -164,8 +177,6 @@ class Cutter:
         return functools.lru_cache(1 << 14)(self.count_tokens)
 
     def _add(self, draft: _Draft, leaf: Leaf) -> bool:
-        if draft.care == "some" and draft.selection.tokens > _CROWDED * self.budget:
-            return False
         further = bool(draft.held)  # the first one may have to do without
         if not draft.selection.add(
             draft.selection.within(leaf), budget=self.budget, care=draft.care, with_tied=further

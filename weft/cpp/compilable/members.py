@@ -12,6 +12,7 @@ from ..symbols import forward_declaration
 from .closure import around
 from .forms import Form, Shape
 from .leaves import Leaf, Leaves, Scope
+from .ties import is_special, specialises
 
 if TYPE_CHECKING:
     from .least import Needs
@@ -41,6 +42,28 @@ class Members:
             if scope.item.kind == "type" and scope.item.name:
                 found.setdefault(class_name(scope), []).append(scope)
         return found
+
+    @functools.cached_property
+    def specialised(self) -> dict[int, Scope | None]:
+        """Place of a leaf -> the outermost specialisation of a class that it lies in; None for one that is no scope."""
+        inside: dict[Scope, Scope | None] = {}
+        found: dict[int, Scope | None] = {}
+        for place, leaf in self.leaves.all.items():
+            if leaf.scope not in inside:
+                scopes = [
+                    one for one in around(leaf.scope) if specialises(one.facts.text[one.item.head : one.item.inner])
+                ]
+                inside[leaf.scope] = scopes[-1] if scopes else None
+            if inside[leaf.scope] is not None or is_special(leaf):
+                found[place] = inside[leaf.scope]
+        return found
+
+    @functools.cached_property
+    def special_classes(self) -> list[Leaf]:
+        """The leaves without text that stand for specialisations whose members are leaves."""
+        everything = self.leaves.all
+        found = [(everything[place], scope) for place, scope in self.specialised.items()]
+        return [leaf for leaf, scope in found if not leaf.text and leaf.scope is scope]
 
     @functools.cached_property
     def operators(self) -> list[tuple[Leaf, Scope]]:

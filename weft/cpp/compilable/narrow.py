@@ -18,6 +18,9 @@ from .least import least, needs_of
 from .leaves import Leaf, Scope
 from .members import Members, class_name, class_of, operator_symbols
 
+_PARTIAL = 0.6
+"""Of the budget: what leaves bring that go without a part of what they need. The rest is for further leaves."""
+
 _OVERRIDES = re.compile(rb"\b(?:override|final)\b")
 _SYMBOL = re.compile(rb"//[^\n]*|/\*[\s\S]*?\*/|->\*?|\+\+|--|<=>|<<=?|>>=?|&&|\|\||[-+*/%&|^!<>=]=|[-+*/%&|^~!<>]")
 
@@ -29,6 +32,9 @@ class NarrowSelection(Selection):
     members: Members = field(kw_only=True)
     preludes: bool = True
     """Whether groups of directives that include something stand everywhere, or where what they define is needed."""
+
+    special: bool = True
+    """Whether specialisations stand wherever their template is named, or only as far as there is room left."""
 
     mentioned: set[bytes] = field(default_factory=set)
     """All names in what stands."""
@@ -86,13 +92,22 @@ class NarrowSelection(Selection):
 
 
 class _Walk:
-    """Breadth first along needs; changes the selection even where it fails."""
+    """Breadth first along needs; changes the selection even where it fails.
 
-    def __init__(self, selection: NarrowSelection, budget: int, *, partial: bool) -> None:
+    Args:
+        selection: What stands already.
+        budget: Of all that will.
+        partial: Whether the leaves may go without a part of what they need, which leaves room for further ones.
+    """
+
+    def __init__(self, selection: NarrowSelection, budget: int, *, partial: bool = False) -> None:
         self._to, self._budget, self._partial = selection, budget, partial
         self._leaves, self._members = selection.leaves, selection.members
         self._local: set[int] = set()
         """Templates that types of functions' bodies may be given to."""
+
+        self._asked_for: set[int] = set()
+        """Places that `_wanted` gave, of this walk and of the one that it is a part of."""
 
     def run(self, places: Iterable[int], form: Form) -> bool:
         """False if the leaves themselves do not fit, or what they need."""
@@ -106,18 +121,33 @@ class _Walk:
                 self._to.roots |= leaf.shape(form).free
                 self._to.roots.update(class_name(scope) for scope in around(leaf.scope) if scope.item.kind == "type")
                 self._to.symbols |= _applied(leaf)
+        if self._partial:
+            self._budget = int(_PARTIAL * self._budget)
         position = 0
-        while position < len(queue):
+        while True:
             while position < len(queue):
                 leaf = queue[position]
                 position += 1
                 for fits in self._take_needed(leaf, queue):
                     if not fits and not self._partial:
                         return False
-            for other in list(self._wanted()):
-                if not self._take(other, least(self._members, other), queue) and not self._partial:
+            wanted = [leaf for leaf in self._wanted() if leaf.place not in self._asked_for]
+            if not wanted:
+                return True
+            self._asked_for.update(leaf.place for leaf in wanted)
+            for leaf in wanted:
+                if self._partial or self._waits(leaf):
+                    self._take_whole(leaf)
+                elif not self._take(leaf, least(self._members, leaf), queue):
                     return False
-        return True
+
+    def _take_whole(self, leaf: Leaf) -> None:
+        """Take a leaf with all that it needs, or leave it."""
+        trial = self._to.copy()
+        part = _Walk(trial, self._budget)
+        part._local, part._asked_for = self._local, self._asked_for
+        if part.run([leaf.place], least(self._members, leaf)):
+            vars(self._to).update(vars(trial))
 
     def _take(self, leaf: Leaf, form: Form, queue: list[Leaf]) -> bool:
         """Select a leaf in at least this form, and the scopes around it; False if there is no room."""
@@ -161,14 +191,26 @@ class _Walk:
         self._to.asked |= needs.asked
         for step in needs.steps:
             shell = step.shell if step.shell is not None and self._is_open(step.name) else None
+            found = [one for one in step.leaves if not self._spares(leaf, one[0])]
             if step.announced:
-                yield from self._announce([other for other, _ in step.leaves if other is not shell], queue)
+                yield from self._announce([other for other, _ in found if other is not shell], queue)
                 continue
-            for other, form in step.leaves:
+            for other, form in found:
                 if form is Form.FULL:
                     self._local.add(other.place)
                 if forms.get(other.place, -1) < form and other is not shell:  # most of them stand already
                     yield self._take(other, form, queue)
+
+    def _spares(self, leaf: Leaf, other: Leaf) -> bool:
+        """Whether a leaf that another one names is a specialisation, or a part of one, that does not stand yet."""
+        return self._waits(other) and self._members.specialised[other.place] not in list(around(leaf.scope))
+
+    def _waits(self, leaf: Leaf) -> bool:
+        """Whether it lies in a specialisation, or is one, that only stands where there is room left."""
+        if self._to.special or leaf.place not in self._members.specialised:
+            return False
+        scope = self._members.specialised[leaf.place]
+        return scope is None or scope not in self._to.scopes
 
     def _is_open(self, name: bytes) -> bool:
         """Whether a namespace of this name stands."""
@@ -202,7 +244,9 @@ class _Walk:
         for name in sorted(to.asked & self._leaves.members):
             for place in self._leaves.definers[name]:
                 scope = class_of(everything[place])
-                if scope is not None and place not in to.forms and self._mentions(scope):
+                if scope is None or place in to.forms or self._waits(everything[place]):
+                    continue
+                if self._mentions(scope):
                     yield everything[place]
         for leaf, types in self._leaves.tied:
             if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(self._stands, types)):
@@ -212,6 +256,10 @@ class _Walk:
                 continue
             named = leaf.defines & to.mentioned or leaf.defines & to.asked
             if symbols & to.symbols if symbols else named or self._overrides(leaf):
+                yield leaf
+        for leaf in self._members.special_classes:
+            named = leaf.scope.uses & self._members.classes.keys()
+            if self._waits(leaf) and named <= to.mentioned and self._mentions(leaf.scope):
                 yield leaf
         for leaf, scope in self._members.operators:
             if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots:

@@ -38,8 +38,12 @@ def _is_tied(leaf: Leaf) -> bool:
 
 def is_special(leaf: Leaf) -> bool:
     """Whether it specialises a class template."""
-    head = leaf.text[leaf.item.head - leaf.item.start :][:400]
-    return leaf.item.kind == "type" and _SPECIALISES.match(head) is not None
+    return leaf.item.kind == "type" and specialises(leaf.text[leaf.item.head - leaf.item.start :])
+
+
+def specialises(text: bytes) -> bool:
+    """Whether a class that begins here specialises a template."""
+    return _SPECIALISES.match(text[:400]) is not None
 
 
 def pattern(leaf: Leaf) -> set[bytes]:
