@@ -73,6 +73,15 @@ def test_one_function_over_the_budget_is_marked() -> None:
     assert b"".join(document.text for document in found) == f"int f(int a) {{\n{body}  return a;\n}}\n".encode()
 
 
+def test_a_function_that_fits_without_its_namespace_is_not_cut_and_not_marked() -> None:
+    body = "".join(f"  a += {n};\n" for n in range(30))
+    function = f"int f(int a) {{\n{body}  return a;\n}}\n"
+    found = made(project(a_cc=f"namespace with_a_long_name {{\n{function}}}\n"), len(function) + 10)
+    (document,) = [document for document in found if b"int f(int a)" in document.text]
+    assert document.text.decode() == function
+    assert not document.oversize
+
+
 def test_too_small_a_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="max_tokens = 8 has no room"):
         made(project(a_cc="int x;"), 8)

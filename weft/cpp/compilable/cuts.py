@@ -249,8 +249,11 @@ class Cutter:
         return [segment for path, pieces in files for segment in paste(self.index, path, (), done, pieces)]
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
-        """One leaf that alone exceeds the budget, cut at the ends of lines."""
+        """One leaf that has no room with what must stand around it: by itself, cut at the ends of lines if need be."""
         lines = [part for line in leaf.text.splitlines(keepends=True) for part in self._short_enough(line)]
+        if leaf.tokens(Form.FULL) <= self.budget:  # lines counted apart may exceed what they come to together
+            yield from self._piece(path, leaf.item.start, lines, is_part=False)
+            return
         taken: list[bytes] = []
         at = leaf.item.start
         tokens = 0
@@ -264,10 +267,10 @@ class Cutter:
             tokens += cost
         yield from self._piece(path, at, taken)
 
-    def _piece(self, path: str, at: int, lines: list[bytes]) -> Iterator[Document]:
+    def _piece(self, path: str, at: int, lines: list[bytes], *, is_part: bool = True) -> Iterator[Document]:
         text = b"".join(lines)
         segment = Segment(path, at, at + len(text), text)
-        document = to_document([segment], self.index, kind="cut", count_tokens=self.count_tokens, oversize=True)
+        document = to_document([segment], self.index, kind="cut", count_tokens=self.count_tokens, oversize=is_part)
         if document.n_tokens <= self.budget or len(lines) == 1:
             yield document
             return
