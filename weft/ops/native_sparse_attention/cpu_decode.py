@@ -1,49 +1,24 @@
 """One decode step of native sparse attention in one compiled kernel: `cpu_decode.cpp`."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from weft.ops.forward_only import forward_only
 from weft.ops.geometry import num_compressed_blocks
 from weft.ops.native import call, pointer, threads, view, with_contiguous_rows
+from weft.ops.native_sparse_attention.decode_operator import StepInputs, decode_operator
 from weft.ops.tiled_attention import LOG2_E
 
 
-@forward_only("weft::cpu_native_sparse_decode", "cpu")
-def decode_step(
-    q: Tensor,
-    k_cmp: Tensor,
-    v_cmp: Tensor,
-    k_sel: Tensor,
-    v_sel: Tensor,
-    k_win: Tensor,
-    v_win: Tensor,
-    gates: Tensor,
-    window_positions: Tensor | None,
-    page_table: Tensor | None,
-    query_offsets: Tensor | None,
-    kv_lengths: Tensor | None,
-    query_offset: int,
-    compress_block: int,
-    compress_stride: int,
-    select_block: int,
-    num_selected: int,
-    window: int,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    """`native_sparse_attention` of one query a row (Tq = 1), forward only: out (B, 1, H, Dv), lists (B, 1, G, n).
-
-    Caches may have any strides but the last, which is 1 or costs a copy.
-    """
+@decode_operator("weft::cpu_native_sparse_decode", device="cpu")
+def decode_step(step: StepInputs) -> tuple[Tensor, Tensor]:
+    """Caches may have any strides but the last, which is 1 or costs a copy."""
+    q, k_cmp, k_sel, k_win = step.q, step.k_cmp, step.k_sel, step.k_win
+    page_table, window_positions = step.page_table, step.window_positions
     B, _, H, _ = q.shape
-    positions = [query_offset] * B if query_offsets is None else query_offsets.tolist()
-    if kv_lengths is not None:
-        positions = [min(t, length - 1) for t, length in zip(positions, kv_lengths.tolist(), strict=True)]
+    positions = step.positions()
     last = max(positions, default=-1)
     if page_table is None:
-        _check_size("k_cmp", k_cmp, num_compressed_blocks(last + 1, compress_block, compress_stride), last)
+        _check_size("k_cmp", k_cmp, num_compressed_blocks(last + 1, step.compress_block, step.compress_stride), last)
         _check_size("k_sel", k_sel, last + 1, last)
     else:
         page_table = page_table.contiguous()
@@ -52,27 +27,20 @@ def decode_step(
         _check_size("k_win", k_win, last + 1, last)
     else:
         window_positions = window_positions.contiguous()
-    out = q.new_empty(B, 1, H, v_sel.shape[3])
-    lists = torch.empty(B, 1, k_cmp.shape[2], num_selected, dtype=torch.int32)
+    out = q.new_empty(B, 1, H, step.v_sel.shape[3])
+    lists = torch.empty(B, 1, k_cmp.shape[2], step.num_selected, dtype=torch.int32)
     stands = torch.tensor(positions, dtype=torch.int64)
-    caches = (k_cmp, v_cmp, k_sel, v_sel, k_win, v_win)
+    caches = (k_cmp, step.v_cmp, k_sel, step.v_sel, k_win, step.v_win)
     call(
         "weft_native_sparse_decode",
-        *(view(with_contiguous_rows(x)) for x in (q, *caches, gates.float(), out)),
+        *(view(with_contiguous_rows(x)) for x in (q, *caches, step.gates.float(), out)),
         *(pointer(x) for x in (lists, stands, window_positions, page_table)),
         0 if page_table is None else page_table.shape[1],
-        *(compress_block, compress_stride, select_block, num_selected, window),
-        scale * LOG2_E,
+        *(step.compress_block, step.compress_stride, step.select_block, step.num_selected, step.window),
+        step.scale * LOG2_E,
         threads(),
     )
     return out, lists
-
-
-@torch.library.register_fake("weft::cpu_native_sparse_decode")
-def _(q: Tensor, k_cmp: Tensor, v_cmp: Tensor, k_sel: Tensor, v_sel: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
-    num_selected = rest[-3]
-    lists = q.new_empty(*q.shape[:2], k_cmp.shape[2], num_selected, dtype=torch.int32)
-    return q.new_empty(*q.shape[:3], v_sel.shape[3]), lists
 
 
 def _check_pages(page_table: Tensor, positions: list[int], k_sel: Tensor) -> None:
