@@ -9,6 +9,8 @@ the same kernel. The first line of the file says how many tests the part has, on
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +38,8 @@ class Shard:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        numbers: dict[Any, int] = {}
-        items[:] = [x for x in items if numbers.setdefault(shared(x), len(numbers)) % self.parts == self.part]
+        shares = dealt([shared(item) for item in items], self.parts)
+        items[:] = [item for item, part in zip(items, shares, strict=True) if part == self.part]
         items.sort(key=lambda item: "flex" in item.nodeid)  # compiled anew for many shapes: last, if time ends
         self._write({"collected": len(items), **where()}, mode="w")
 
@@ -60,14 +62,26 @@ class Shard:
             file.write(json.dumps(line) + "\n")
 
 
-def shared(item: pytest.Item) -> Any:
-    """What tests have in common that compile the same kernels: op, backend, dtype and shapes; else the test itself."""
+def dealt(keys: Sequence[Any], parts: int) -> list[int]:
+    """The part of each key, equal keys in one: each backend's keys (their first element) are dealt out in turn."""
+    turns: Counter[Any] = Counter()
+    found: dict[Any, int] = {}
+    for key in keys:
+        if key not in found:
+            found[key] = turns[key[0]] % parts
+            turns[key[0]] += 1
+    return [found[key] for key in keys]
+
+
+def shared(item: pytest.Item) -> tuple[Any, ...]:
+    """What tests have in common that compile the same kernels: backend, op, dtype, shapes; else the test itself."""
     values = dict(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     case = values.pop("case", None)
     if case is None:
-        return item.nodeid
+        return "", item.nodeid
     shapes = (case.heads // case.groups, case.head_dim, case.v_head_dim)
-    return (*sorted((name, str(value)) for name, value in values.items()), shapes)
+    rest = sorted((name, str(value)) for name, value in values.items())
+    return values.get("backend"), *rest, shapes
 
 
 def what_happened(report: pytest.TestReport) -> str:

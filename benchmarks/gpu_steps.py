@@ -260,7 +260,8 @@ def _train(sizes: Sizes) -> list[Call]:
         def measure() -> Result:
             from weft.bench.train_step import TrainShape, measure_train
 
-            return measure_train([length], shape=TrainShape(*sizes.trained), budget=12.0, **_common(sizes))
+            settings = {"budget": 12.0, "floors": _floors(sizes), **_common(sizes)}
+            return measure_train([length], shape=TrainShape(*sizes.trained), **settings)
 
         return Call(f"T = {length}", measure)
 

@@ -80,12 +80,17 @@ def selection(result: Measurement) -> list[list[str]]:
 
 
 def train(result: Measurement) -> list[list[str]]:
-    rows = [["tokens", "attention", "backend", "ms", "tokens/s", "peak MiB"]]
+    rows = [["tokens", "attention", "ms", "tokens/s", "times `full`", "TFLOP/s", "of arithmetic", "peak MiB"]]
     for entry in result["entries"]:
-        for kind, one in entry["contenders"].items():
-            numbers = [f"{one['median_ms']:,.0f}", f"{one['tokens_s']:,}", f"{one['peak_mib'] or 0:,.0f}"]
-            rows.append([f"{entry['length']:,}", kind, f"`{one['backend']}`", *numbers])
+        for pattern, one in entry["contenders"].items():
+            speeds = [f"{one['median_ms']:,.0f}", f"{one['tokens_s']:,}", _or_nothing(one["times_full"], ".2f")]
+            work = [f"{one['tflop_s']:.3f}", f"{one['share_of_arithmetic']:.0%}", _or_nothing(one["peak_mib"], ",.0f")]
+            rows.append([f"{entry['length']:,}", f"`{pattern}`", *speeds, *work])
     return rows
+
+
+def _or_nothing(number: float | None, form: str) -> str:
+    return "" if number is None else format(number, form)
 
 
 def cpp(result: Measurement) -> list[list[str]]:

@@ -117,12 +117,28 @@ def test_every_op_is_measured():
 
 def test_a_training_step_learns():
     shape = train_step.TrainShape(
-        hidden_size=32, num_layers=1, num_attention_heads=2, num_key_value_heads=1, head_dim=16
+        hidden_size=32, num_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=16
     )
-    result = train_step.measure_train([70], shape=shape, dtype=torch.float32, device="cpu", repeats=1)
+    result = train_step.measure_train([70], shape=shape, dtype=torch.float32, device="cpu", repeats=1, floors=FLOORS)
     (entry,) = result["entries"]
-    assert entry["contenders"].keys() == {"nsa", "swa", "full"}
-    assert all(one["backend"] for one in entry["contenders"].values())
+    assert list(entry["contenders"]) == list(train_step.PATTERNS)
+    for pattern, one in entry["contenders"].items():
+        assert one["backends"].keys() == set(pattern.split())
+        assert one["losses"][-1] < one["losses"][0]
+        assert one["share_of_arithmetic"] > 0
+    assert entry["contenders"]["full"]["times_full"] == 1
+    assert len(train_step.rows(result)) == 1 + len(train_step.PATTERNS)
+
+
+def test_every_pattern_has_the_same_tokens_and_its_own_work():
+    shape = train_step.TrainShape(64, 2, 4, 2, 16)
+    steps = [train_step.TrainStep(name, shape, 80, torch.float32, "cpu") for name in ("full", "swa nsa")]
+    assert torch.equal(steps[0].tokens, steps[1].tokens)
+    products = 2 * 80 * sum(x.numel() for x in steps[0].model.parameters() if x.dim() == 2)
+    products -= 2 * 80 * shape.vocab_size * shape.hidden_size  # the embedding is looked up
+    keys = 2 * 2 * 4 * (16 + 16) * (80 * 81 // 2)  # two layers, 4 heads, keys and values of 16
+    assert steps[0].flops == pytest.approx(3 * (products + keys))
+    assert steps[1].flops != steps[0].flops
 
 
 def test_the_budget_ends_the_rounds():

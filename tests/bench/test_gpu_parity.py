@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from benchmarks.gpu_parity import parity, summary
+from benchmarks.gpu_shard import dealt
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = """
@@ -78,6 +79,15 @@ def test_a_broken_device_ends_its_part(tmp_path: Path):
     found = suite(tmp_path, text, parts=1)
     assert found["counts"] == {"passed": 0, "failed": 1, "skipped": 0, "not_run": 1}
     assert "the device is in error since" in json.dumps(found["ended"])
+
+
+def test_each_backend_is_dealt_out_evenly():
+    keys = [(backend, shape) for shape in range(28) for backend in ("triton", "torch") for _ in range(3)]
+    parts = dealt(keys, 14)
+    for backend in ("triton", "torch"):
+        mine = [part for part, key in zip(parts, keys, strict=True) if key[0] == backend]
+        assert [mine.count(part) for part in range(14)] == [6] * 14
+    assert all(len({part for part, other in zip(parts, keys, strict=True) if other == key}) == 1 for key in keys)
 
 
 def test_nothing_collected_is_not_passed():

@@ -2,7 +2,7 @@
 
 weft bench attention                                forward and backward over whole rows, sparse against dense and peers
 weft bench selection                                what choosing the blocks costs beside attending to them
-weft bench train                                    a training step of the same decoder with each kind of attention
+weft bench train                                    a training step of one decoder under several patterns of attention
 weft bench decode --length 8192 65536 --json FILE   a decode step at two cache lengths
 weft bench cpp --projects trees/*                   making a C++ corpus: files/s, a second core, memory
 
@@ -47,12 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     train = commands.add_parser(
         "train",
-        help="a training step of the same decoder with each kind of attention",
-        description="Forward, backward and optimizer over one row, for NSA, sliding and full attention.",
+        help="a training step of the same decoder under several patterns of attention",
+        description="Forward, backward and optimizer over one row, the same for every pattern of attention: tokens/s, "
+        "model FLOPs/s and their share of what a matrix product reaches here, peak memory, losses of the first steps.",
     )
     _add_common(train, lengths=[2048, 8192], backends=False)
     train.add_argument("--hidden-size", type=int, default=512, help="width of the decoder; heads are 64 wide")
-    train.add_argument("--layers", type=int, default=2, help="its layers")
+    train.add_argument("--layers", type=int, default=2, help="its layers, over which a pattern repeats")
+    train.add_argument(
+        "--pattern", nargs="+", default=["full", "swa", "nsa", "swa nsa"], metavar="PATTERN",
+        help='of attention, such as nsa or "swa*3 full"; all are timed in turn on the same tokens',
+    )  # fmt: skip
     train.set_defaults(run=run_train)
 
     decode = commands.add_parser(
@@ -145,7 +150,7 @@ def run_train(args: argparse.Namespace) -> int:
     if args.hidden_size % 64 or heads % 2:
         raise ValueError(f"--hidden-size {args.hidden_size} must be a multiple of 128: heads of 64 in two groups")
     shape = train_step.TrainShape(args.hidden_size, args.layers, heads, 2)
-    result = train_step.measure_train(args.length, shape=shape, **_common(args))
+    result = train_step.measure_train(args.length, shape=shape, patterns=args.pattern, **_common(args))
     return _finish(args, result, train_step.rows(result))
 
 

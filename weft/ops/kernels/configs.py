@@ -28,13 +28,13 @@ _NVIDIA: dict[Kind, list[tuple[int, list[Config]]]] = {
     "dq": [
         (128, [Config(128, 64, 4, 2), Config(64, 64, 4, 2)]),
         (256, [Config(64, 64, 4, 2), Config(128, 64, 8, 2)]),
-        (384, [Config(64, 32, 4, 2), Config(64, 64, 8, 1)]),
+        (384, [Config(64, 32, 4, 2), Config(64, 64, 8, 1), Config(64, 16, 4, 1)]),  # the last for 8.0: no spills there
         (512, [Config(64, 32, 8, 1), Config(32, 32, 4, 1)]),
     ],
     "dkv": [
         (128, [Config(64, 128, 8, 2), Config(64, 128, 4, 2)]),
         (256, [Config(64, 128, 8, 2), Config(32, 128, 8, 2)]),
-        (384, [Config(32, 64, 8, 2), Config(64, 64, 8, 1)]),
+        (384, [Config(32, 64, 8, 2), Config(64, 64, 8, 1), Config(32, 32, 4, 1)]),  # likewise: the others spill KBs
         (512, [Config(32, 64, 8, 1), Config(32, 32, 4, 1)]),
     ],
 }
