@@ -14,11 +14,12 @@ Child = subprocess.Popen[bytes]
 
 def start(words: Sequence[str], log: Path, folder: Path, environment: dict[str, str] | None = None) -> Child:
     """Runs a command that writes to `log`, in a process group of its own, as compilers start further processes."""
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     with log.open("wb") as sink:
         return subprocess.Popen(
             words,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(folder), **(environment or {})},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
