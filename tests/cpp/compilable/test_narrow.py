@@ -120,6 +120,13 @@ def test_a_destructor_is_declared_where_it_is_defined() -> None:
     assert "int size() const;" in found
 
 
+def test_a_friend_is_announced_unless_it_announces_itself() -> None:
+    friends = "struct One { int a; };\nstruct Two { int b; };\n"
+    for friend, wanted in (("friend One;", True), ("friend struct One;", False)):
+        code = friends + f"struct V {{\n  {friend}\n  int n_;\n  int norm() const {{ One* o; return n_; }}\n}};\n"
+        assert ("struct One;" in around(friend, code).replace(friend, "")) is wanted
+
+
 def test_macros_that_are_told_a_known_name_do_not_come_with_it() -> None:
     calls = "MAKE_ENUM(kind, 1);\nMAKE_MODEL(kind, 2);\nMAKE_MODEL(kind, 3);\n"
     assert "MAKE_MODEL" not in around("int f(kind k);", calls)

@@ -89,6 +89,7 @@ def test_any_bytes_can_be_split(text: bytes) -> None:
         (b"template class X<int>;\nextern template class X<int>;", [("instantiation", ""), ("instantiation", "")]),
         (b"static_assert(sizeof(int) == 4, \"}\");", [("assertion", "")]),
         (b"TEST(A, B) { run(); }\nTEST(A, C) { run(); }", [("function", "TEST"), ("function", "TEST")]),
+        (b"#if A\nTEST(A, B)\n#else\nTEST(A)\n#endif\n{ run(); }\nint y;", [("function", "TEST"), ("variable", "y")]),
         (b"int f(a, b) int a; char *b; { return a; }\nint y;", [("function", "f"), ("variable", "y")]),
         (b"auto s = R\"x(};)\" )x\";\nint y;", [("variable", "s"), ("variable", "y")]),
         (b"int n = 1'000'000;\nchar c = '\\'';\nint y;", [("variable", "n"), ("variable", "c"), ("variable", "y")]),

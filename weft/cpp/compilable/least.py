@@ -22,6 +22,7 @@ _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
 _NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
 _STATIC = re.compile(rb"\bstatic\b")
+_ANNOUNCES = re.compile(rb"\bfriend\s+(?:class|struct|union)\s+\w+\s*;")
 _DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
 
 
@@ -73,8 +74,8 @@ def needs_of(members: Members, leaf: Leaf, form: Form, *, local: bool, last: int
 
 def _needs(members: Members, leaf: Leaf, form: Form, local: bool, limit: int) -> Needs:
     shape, definers = leaf.shape(form), members.leaves.definers
-    if leaf.item.kind == "friend" and b"(" not in shape.text:
-        return Needs()  # announces what it names
+    if leaf.item.kind == "friend" and _ANNOUNCES.search(shape.text):
+        return Needs()
     mentioned = shape.free | leaf.scope.all_uses
     names = mentioned | leaf.read
     if form is Form.FULL:

@@ -25,10 +25,12 @@ _INVOKED = re.compile(rb"(?:[A-Z0-9]*_[A-Z0-9_]*$)|DEFINE_|DECLARE_")
 _WORD = re.compile(rb"[A-Za-z_]\w*")
 _ANGLES = re.compile(rb"<[^<>;{}]*>")
 
+_TEMPLATE_MACRO = re.compile(rb"template\s*\(\)\s*(?:\(\)\s*)*")
+
 NOT_CALLED = frozenset(
     b"decltype noexcept alignas __attribute__ __attribute __declspec throw requires explicit if while for switch "
     b"return sizeof alignof typeof __typeof__ __asm__ asm __asm static_assert _Static_assert defined catch _Alignas "
-    b"consteval const volatile".split()
+    b"consteval const volatile template concept".split()
 )
 _DECLARES = frozenset(
     b"class struct union enum typedef using template static inline extern const constexpr volatile unsigned signed "
@@ -37,10 +39,13 @@ _DECLARES = frozenset(
 
 
 def without_template(head: bytes) -> tuple[bytes, bool]:
-    """The head without `template <...>` prefixes and `requires` of names before it, and whether it had one."""
+    """The head without `template <...>` prefixes, and `template ()` of macros, before it, and whether it had one."""
     had = False
     head = head.lstrip()
     while head.startswith(b"template"):
+        if macro := _TEMPLATE_MACRO.match(head):
+            head, had = head[macro.end() :], True
+            continue
         opening = head.find(b"<")
         if opening < 0 or head[8:opening].strip():
             break  # an explicit instantiation

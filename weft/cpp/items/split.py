@@ -254,7 +254,7 @@ class _Splitter:
                 return Item(position, self._line_end(tokens.ends[index], end), "directive", "", head), index + 1
             elif kind[:1] == b"#":
                 pending = blank(b"".join([*outer, self._text[cursor : tokens.starts[index]]]))
-                if pending.strip() and is_bare_macro(pending):
+                if index > border and pending.strip() and is_bare_macro(pending):
                     return Item(position, self._line_start(index), "invocation", "", head), index
                 if kind[1:] in OPENERS:
                     border = max(border, min(tokens.groups[index].last, len(kinds) - 1))

@@ -24,6 +24,10 @@ _ATTRIBUTE_MACRO = re.compile(rb"\b[A-Z_][A-Z0-9_]{2,}\s*\([^()]*\)")
 _OPERATOR = re.compile(rb"\boperator\b")
 _WORD = re.compile(rb"[A-Za-z_]\w*")
 _ARGUMENT = re.compile(rb"[(,]\s*(\w+)\s*(?=[,)])")
+_PARAMETER = re.compile(rb"\b(?:typename|class)\s*(?:\.\.\.\s*)?(\w+)")
+_MADE_NAME = re.compile(rb"\w\s*\(\s*([A-Za-z_]\w*)\s*\)\s*\(")
+"""Of `MACRO(name)(int a)`."""
+
 _KEYWORDS = frozenset(b"int char bool void float double long short unsigned signed auto const true false".split())
 _SCOPED = re.compile(rb"enum\s+(?:class|struct)\b")
 _LAST_WORD = re.compile(rb"(\w+)\W*$")
@@ -97,6 +101,7 @@ def _function(head: bytes) -> set[bytes]:
     if operator:
         qualified = plain[: operator.start()].rstrip().endswith(b"::")
         return set() if qualified else operators(plain)
+    made_names = set(_MADE_NAME.findall(plain))
     while (shorter := _PARENTHESES.sub(b"\0", plain)) != plain:
         plain = shorter
     if typed := _TYPED_TEST.match(head):
@@ -107,7 +112,7 @@ def _function(head: bytes) -> set[bytes]:
     while (shorter := _ANGLES.sub(b"", plain)) != plain:
         plain = shorter
     found = _CALLED.findall(plain)
-    return set() if any(qualified for qualified, _ in found) else {name for _, name in found} - NOT_CALLED
+    return set() if any(qualified for qualified, _ in found) else {name for _, name in found} - NOT_CALLED | made_names
 
 
 def _alias(item: Item, plain: bytes) -> set[bytes]:
@@ -137,7 +142,8 @@ def _variable(plain: bytes) -> set[bytes]:
 
 def _invoked(text: bytes) -> set[bytes]:
     """What a macro's arguments may name, those of one word; and names pasted together as flags' macros do."""
-    names = set(_ARGUMENT.findall(blank(text))) - _KEYWORDS
+    plain = blank(text)
+    names = set(_ARGUMENT.findall(plain)) - _KEYWORDS - set(_PARAMETER.findall(plain))
     if text.startswith((b"DEFINE_", b"DECLARE_")) or b"FLAG" in text[:40]:
         names |= {b"FLAGS_" + name for name in names}
     return names
