@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from weft.attention.config import FullConfig
 from weft.model import Decoder, ModelConfig, preset
@@ -147,6 +148,32 @@ def test_a_cache_goes_back_in_all_layers_or_in_none(woven, tokens):
         cache.reorder((1, 0))
         back = model(tokens[[1, 0], 18:], cache=cache)
         torch.testing.assert_close(back, whole[[1, 0], 18:], **ROUNDING)
+
+
+class Asked(TorchFunctionMode):
+    """Counts how often numbers of a tensor are asked for: on a GPU each time waits."""
+
+    def __init__(self):
+        super().__init__()
+        self.times = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.times += func in (torch.Tensor.tolist, torch.Tensor.item)
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_cache_of_many_layers_asks_for_lengths_and_rows_once(woven, tokens):
+    model = woven(pattern="full swa nsa", num_layers=6)
+    cache = model.new_cache(2, 23, rollback=4, page_size=8)
+    with torch.no_grad():
+        for ask in (
+            lambda: model(tokens[:, :20], cache=cache, lengths=torch.tensor([20, 19])),
+            lambda: cache.truncate(torch.tensor([18, 17])),
+            lambda: cache.reorder(torch.tensor([1, 0])),
+        ):
+            with Asked() as asked:
+                ask()
+            assert asked.times == 1
 
 
 def test_pages_that_do_not_suffice_stop_all_layers_or_none(woven, tokens):
