@@ -219,15 +219,16 @@ extern "C" int weft_native_sparse_decode(const weft::Tensor* q, const weft::Tens
                                          const weft::Tensor* k_win, const weft::Tensor* v_win,
                                          const weft::Tensor* gates, const weft::Tensor* out, int32_t* lists,
                                          const int64_t* positions, const int64_t* window_positions,
-                                         const int32_t* page_table, int64_t pages, int64_t compress_block, int64_t compress_stride, int64_t select_block,
-                                         int64_t num_selected, int64_t window, float scale, int64_t threads) {
+                                         const int32_t* page_table, int64_t pages, int64_t compress_block,
+                                         int64_t compress_stride, int64_t select_block, int64_t num_selected,
+                                         int64_t window, float scale, int64_t threads) {
     return weft::guarded([&] {
         const ChoiceSizes sizes{compress_block, compress_stride, select_block, num_selected};
         const int64_t empty = compress_block / compress_stride - 1;
         const auto entries = [&](const weft::Tensor* x) { return Cache{x, page_table, pages, empty}; };
         const auto tokens = [&](const weft::Tensor* x) { return Cache{x, page_table, pages}; };
-        solve({q, {entries(k_cmp), tokens(k_sel), {k_win}}, {entries(v_cmp), tokens(v_sel), {v_win}}, gates, out, lists,
-                positions, window_positions, sizes, window, scale},
-               (int)threads);
+        const Step step{q, {entries(k_cmp), tokens(k_sel), {k_win}}, {entries(v_cmp), tokens(v_sel), {v_win}}, gates,
+                        out, lists, positions, window_positions, sizes, window, scale};
+        solve(step, (int)threads);
     });
 }
