@@ -120,6 +120,19 @@ def test_a_destructor_is_declared_where_it_is_defined() -> None:
     assert "int size() const;" in found
 
 
+def test_a_class_that_a_result_is_asked_for_stands() -> None:
+    code = "struct Row { int a; };\nstruct Row row(int n);\nstruct Col { int b; };\nstruct Col col(int n);\n"
+    found = around("int f() { return row(1).a + sizeof(col(2)); }", code)
+    assert "struct Row { int a; };" in found
+    assert "struct Col {" not in found
+
+
+def test_members_come_by_another_name_of_their_class() -> None:
+    found = around("int f() { return Alias::other3(2); }", OTHER + "using Alias = Other;\n")
+    assert "int other3(int a) const;" in found
+    assert "other4" not in found
+
+
 def test_a_friend_is_announced_unless_it_announces_itself() -> None:
     friends = "struct One { int a; };\nstruct Two { int b; };\n"
     for friend, wanted in (("friend One;", True), ("friend struct One;", False)):

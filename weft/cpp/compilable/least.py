@@ -139,13 +139,13 @@ def _is_made(leaf: Leaf) -> bool:
 
 
 def _related(members: Members, leaf: Leaf, names: Set[bytes]) -> set[Scope]:
-    """Classes whose members a leaf may name as they are: its own, those that it mentions, and their bases."""
+    """Classes whose members a leaf may name as they are: its own, those that it mentions by any name, their bases."""
     found: set[Scope] = set()
     own = class_of(leaf)
     if own is not None:
         found |= members.above(own)
-    for name in names & members.classes.keys():
-        for scope in members.classes[name]:
+    for name in names & (members.classes.keys() | members.aliased.keys()):
+        for scope in (*members.classes.get(name, ()), *members.aliased.get(name, ())):
             found |= members.above(scope)
     return found
 

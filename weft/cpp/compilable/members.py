@@ -44,6 +44,19 @@ class Members:
         return found
 
     @functools.cached_property
+    def aliased(self) -> dict[bytes, set[Scope]]:
+        """Name -> opened classes that an alias of that name names."""
+        found: dict[bytes, set[Scope]] = {}
+        for leaf in self.leaves.all.values():
+            if leaf.item.kind == "alias":
+                scopes = {
+                    one for name in leaf.shape(Form.FULL).free & self.classes.keys() for one in self.classes[name]
+                }
+                for name in leaf.defines if scopes else ():
+                    found.setdefault(name, set()).update(scopes)
+        return found
+
+    @functools.cached_property
     def specialised(self) -> dict[int, Scope | None]:
         """Place of a leaf -> the outermost specialisation of a class that it lies in; None for one that is no scope."""
         inside: dict[Scope, Scope | None] = {}

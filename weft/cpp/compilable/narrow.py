@@ -248,6 +248,9 @@ class _Walk:
                     continue
                 if self._mentions(scope):
                     yield everything[place]
+        for place in [place for place, form in to.forms.items() if form is Form.FORWARD and everything[place].is_class]:
+            if everything[place].shape(Form.FULL).free & to.asked:
+                yield everything[place]  # something asks for its members by way of what it did not name
         for leaf, types in self._leaves.tied:
             if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(self._stands, types)):
                 continue
