@@ -156,7 +156,7 @@ template <> struct Kind<Far> { static int of(Far t); int two() const { return 2;
 
 @pytest.mark.parametrize("budget, stands", [(10_000, True), (60, False)], ids=["room", "no room"])
 def test_specialisations_for_what_is_known_stand_while_there_is_room(budget: int, stands: bool) -> None:
-    use = "template <class T> int kind(T t) { return Kind<T>::of(t); }"
+    use = "template <class T> int kind(T t) { return Kind<char>::of(t); }"
     found = around(use, SPECIAL, special=False, budget=budget)
     assert "template <class T> struct Kind {" in found
     assert ("struct Kind<int> {" in found) is stands
@@ -242,3 +242,61 @@ def test_a_scoped_enumeration_stands_with_its_values_where_one_is_named() -> Non
 def test_a_macro_behind_a_functions_parameters_is_needed() -> None:
     macro = "#define RETURNS(x) -> decltype(x) { return x; }\n"
     assert "#define RETURNS(x)" in around("auto twice(int a) RETURNS(2 * a);", macro)
+
+
+BOX = (
+    "template <typename T> class Box : public Other {\n public:\n  T get() const { return value_; }\n  T value_;\n};\n"
+)
+
+
+@pytest.mark.parametrize(
+    "use, complete",
+    [
+        ("template <typename T> int f(T v) { return Box<T>(v).get(); }", False),
+        ("template <typename T> int f(Box<T> b) { return b.get(); }", False),
+        ("template <typename T> int f(T v) { return Box<int>(v).get(); }", True),
+        ("int f(int v) { return Box<int>(v).get(); }", True),
+    ],
+)
+def test_class_templates_are_announced_where_no_instance_is_made(use: str, complete: bool) -> None:
+    found = around(use, OTHER + BOX)
+    assert ("class Box :" in found, "class Other {" in found) == (complete, complete)
+    assert complete or "template <typename T> class Box;" in found
+
+
+def test_what_a_template_needs_is_complete_where_another_makes_an_instance_of_it() -> None:
+    twice = "template <typename T> Box<T> twice(T v);\n"
+    assert "class Box :" not in around("template <typename T> int f(T v) { return twice(v).n; }", OTHER + BOX + twice)
+    assert "class Other {" in around("int f(int v) { return twice(v).n; }", OTHER + BOX + twice)
+
+
+def test_a_member_that_is_defined_outside_needs_its_class_template() -> None:
+    box = "template <typename T> class Box {\n public:\n  T get() const;\n  T value_;\n};\n"
+    assert "class Box {" in around("template <typename T> T Box<T>::get() const { return value_; }", OTHER + box)
+
+
+FRIENDS = """template <typename T> class Reader;
+template <typename T> class V {
+  friend class Reader<T>;
+ public:
+  int peek() const { return n_; }
+  int n_;
+};
+template <typename T> class Reader {
+  int read(V<T> v) { return v.n_; }
+  int get(V<int> v) { return v.n_; }
+};
+"""
+
+
+def test_a_befriended_template_is_declared_before() -> None:
+    found = around("int get(V<int> v) { return v.n_; }", FRIENDS)
+    assert found.index("class Reader;") < found.index("friend class Reader<T>;")
+
+
+def test_a_type_whose_variable_is_used_stands_with_it() -> None:
+    fields = "".join(f"    int field{n};\n" for n in range(12))
+    code = f"struct A {{\n  A() : kept(1) {{}}\n  union Value {{\n    int one;\n{fields}  }} kept;\n}};\n"
+    found = around("A() : kept(1) {}", code)
+    assert "} kept;" in found
+    assert "union Value;" not in found

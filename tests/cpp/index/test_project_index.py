@@ -50,7 +50,7 @@ def test_files_come_after_what_they_include_even_in_a_cycle() -> None:
 
 def test_macros_with_lone_braces_are_known_as_markers() -> None:
     project = index(a_h=b"#define SPACE_IN namespace a {\n#define SPACE_OUT }\n", b_h=b"SPACE_IN\nint b;\nSPACE_OUT\n")
-    assert project.markers == {"SPACE_IN", "SPACE_OUT"}
+    assert project.markers == {"SPACE_IN": 1, "SPACE_OUT": -1}
     assert [item.kind for item in project.facts["b.h"].items] == ["marker", "variable", "marker"]
 
 

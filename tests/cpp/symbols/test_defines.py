@@ -27,6 +27,7 @@ from weft.cpp.symbols import defined_names, free_names, member_names, pointed_na
         (b"std::function<void(int)> f;", {b"f"}),
         (b"ATTRIBUTES\nstatic Hook<void (*)(const char* m, int n)>\n    tracer;", {b"tracer"}),
         (b"std::function<void()> f{g};", {b"f"}),
+        (b"int counts[most > 0 ? size(most) : 1];", {b"counts"}),
         (b"std::function<void()> f(int a);", {b"f"}),
         (b"#define M(x) x\n", {b"M"}),
         (b"bool operator==(X a, X b);", {b"operator=="}),

@@ -47,6 +47,8 @@ def test_long_tables_keep_their_first_entry() -> None:
         (b"enum E : int { A, B };", b"enum E : int {};\n"),
         (b"enum class E : char { A };  // E\n", b"enum class E : char {};\n"),
         (b"enum E { A } e;", None),
+        (b"struct X { int a; } x;", None),
+        (b"class X\n#if OLD\n  : public Y\n#endif\n{ int a; };", b"class X;\n"),
     ],
 )
 def test_forward_declarations(text: bytes, expected: bytes | None) -> None:

@@ -9,7 +9,9 @@ import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
+from ..symbols import identifiers
 from .closure import around, only_declares
+from .dependent import Dependent, dependent_names
 from .forms import Form, Shape
 from .leaves import Leaf, Leaves, Scope
 from .members import Members, class_name, class_of
@@ -18,6 +20,7 @@ _BUILT = re.compile(
     rb"\b([A-Za-z_]\w*)(?=\s*(?:<[^<>;{}()]*>\s*)?(?:[({]|[A-Za-z_]\w*\s*[({;=,]))"
     rb"|\bmake_\w+\s*<\s*(?:\w+::)*(\w+)|\b([A-Za-z_]\w*)(?=::\3\s*;)"
 )
+_ANNOUNCES = re.compile(rb"\bfriend\s+(?:class|struct|union)\s+\w+\s*;")
 _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
 _NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
@@ -40,6 +43,13 @@ class Step:
     shell: Leaf | None
     """Of them, the one that stands for a namespace: not needed where a namespace of that name stands."""
 
+    dependent: bool
+    """Whether it is given arguments that depend on template parameters wherever it stands in the leaf."""
+
+    loose: Set[int]
+    """Of them, places of what is needed only where the leaf is instantiated: members of classes that are so given
+    arguments."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -47,6 +57,9 @@ class Needs:
 
     mentioned: Set[bytes] = frozenset()
     """All names in it and in the openings of its scopes."""
+
+    dependent: Set[bytes] = frozenset()
+    """Of them, those that are given arguments which depend on template parameters wherever they stand in it."""
 
     asked: Set[bytes] = frozenset()
     """Names after `.` and `->`."""
@@ -84,7 +97,10 @@ def _needs(members: Members, leaf: Leaf, form: Form, local: bool, limit: int) ->
     names -= _only_introduced(members.leaves, leaf, shape) | members.parameters(leaf, shape)
     if leaf.pasted:
         names |= {name for name in definers if name.startswith(leaf.pasted)}
+    text = shape.text + b"\n" + members.openings(leaf)
+    dependent = Dependent() if local else _dependent(members, leaf, shape, text, names)
     related = _related(members, leaf, names)
+    definite = _related(members, leaf, names - dependent.names) if dependent.names else related
     built = _built(shape.text)
     announced = _announced(leaf, form, shape)
     steps = []
@@ -93,11 +109,41 @@ def _needs(members: Members, leaf: Leaf, form: Form, local: bool, limit: int) ->
         if found:
             shell = next((other for other in found if _is_namespace(other)), None)
             needed = [
-                (other, Form.FULL if local and other.is_template else _sufficient(members, leaf, shape, name, other))
+                (other, Form.FULL if local and other.is_template else _sufficient(members, leaf, text, name, other))
                 for other in found
             ]
-            steps.append(Step(name, name in announced, needed, shell))
-    return Needs(mentioned, shape.members, tuple(steps))
+            inner = name in dependent.inner
+            loose = frozenset(other.place for other in found if inner or _holder(other) in related - definite)
+            steps.append(Step(name, name in announced, needed, shell, name in dependent.names, loose))
+    return Needs(mentioned, dependent.names, shape.members, tuple(steps))
+
+
+def _holder(leaf: Leaf) -> Scope | None:
+    """The class that it is a member of; of what stands for an opened class, the one around that."""
+    scope = class_of(leaf)
+    return scope if leaf.text or scope is None or scope.parent is None else scope.parent.innermost_class
+
+
+def _dependent(members: Members, leaf: Leaf, shape: Shape, text: bytes, names: Set[bytes]) -> Dependent:
+    """Of the names in a leaf, those that mean something definite only once the templates around it are instantiated."""
+    given = members.given(leaf, shape)
+    if not given:
+        return Dependent()
+    own = {class_name(scope) for scope in around(leaf.scope) if scope.item.kind == "type"}
+    if leaf.item.kind == "type":
+        own.add(leaf.item.name.encode())
+    called = {
+        name for name in names if all(_is_called(members.leaves, place) for place in members.leaves.definers[name])
+    }
+    found = dependent_names(text, names, given, own=own, called=called)
+    if not leaf.item.name.startswith("::"):
+        return found
+    head = identifiers(shape.text.partition(b"{")[0])  # the class of a member that is defined here has to be complete
+    return Dependent(found.names - head, found.inner - head)
+
+
+def _is_called(leaves: Leaves, place: int) -> bool:
+    return leaves.all[place].item.kind in ("function", "prototype")
 
 
 def _visible(
@@ -109,7 +155,7 @@ def _visible(
     for place in leaves.definers[name]:
         other = leaves.all[place]
         scope = class_of(other)
-        if place == leaf.place or (scope is not None and scope not in related):
+        if place == leaf.place or (scope is not None and related.isdisjoint((scope, _holder(other)))):
             continue
         if place >= limit and (own is None or own not in around(other.scope)):
             continue
@@ -150,11 +196,11 @@ def _related(members: Members, leaf: Leaf, names: Set[bytes]) -> set[Scope]:
     return found
 
 
-def _sufficient(members: Members, leaf: Leaf, shape: Shape, name: bytes, other: Leaf) -> Form:
+def _sufficient(members: Members, leaf: Leaf, text: bytes, name: bytes, other: Leaf) -> Form:
     """The form of another leaf that a name in this one leads to; enumerators have names, or stand behind `::`."""
     if other.item.kind == "enum" and name == other.item.name.encode():
         scoped = _SCOPED.match(other.text) is not None
-        if not scoped or not (leaf.item.kind == "alias" or re.search(rb"\b%b\s*::" % re.escape(name), shape.text)):
+        if not scoped or not (leaf.item.kind == "alias" or re.search(rb"\b%b\s*::" % re.escape(name), text)):
             return Form.FORWARD
     return least(members, other)
 

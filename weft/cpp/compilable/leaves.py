@@ -18,6 +18,7 @@ from ..symbols import (
     stand_in,
 )
 from .forms import Form, Shape
+from .markers import paired
 from .tables import entries
 from .ties import about, is_special, pattern
 
@@ -256,7 +257,7 @@ class _Builder:
         self._in_code = False
 
     def build(self) -> Leaves:
-        for item in self._facts.items:
+        for item in paired(self._facts.items, self._facts.markers):
             self._visit(item, self._file)
         definers: dict[bytes, list[int]] = {}
         for leaf in self._leaves:
@@ -283,7 +284,8 @@ class _Builder:
             if not (item.kind == "variable" and self._table(item, scope, text)):
                 self._leaf(item, scope, text)
             return
-        opening = self._facts.text[item.head : item.inner]
+        closing = self._facts.text[item.tail : item.end] if item.kind == "linkage" else b""  # macros may make both
+        opening = self._facts.text[item.head : item.inner] + closing
         branches = b"".join(
             self._facts.text[child.head : child.end] for child in item.children if child.kind == "branch"
         )
@@ -297,7 +299,7 @@ class _Builder:
             self._leaf(comment, inside, self._facts.text[item.start : start])
         if item.kind in ("namespace", "type") and item.name:
             self._shell(item, inside)
-        for child in item.children:
+        for child in item.children if item.kind == "type" else paired(item.children, self._facts.markers):
             self._visit(child, inside)
 
     def _after_comment(self, item: Item) -> int:
@@ -343,8 +345,9 @@ class _Builder:
     def _shell(self, item: Item, scope: Scope) -> None:
         """A leaf without text: who uses the scope's name needs the scope."""
         shell = Item(item.inner, item.inner, "forward", item.name, item.inner)
-        name = frozenset({item.name.rpartition("::")[2].encode()})
-        self._leaves.append(Leaf(self._place, shell, b"", scope, name, False, self._facts, self._count))
+        behind = defined_names(item, self._facts.text) if item.kind == "type" else set()  # variables of it
+        names = frozenset({item.name.rpartition("::")[2].encode(), *behind})
+        self._leaves.append(Leaf(self._place, shell, b"", scope, names, False, self._facts, self._count))
 
     @property
     def _place(self) -> int:

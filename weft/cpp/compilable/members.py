@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..symbols import forward_declaration
 from .closure import around
+from .dependent import Given
 from .forms import Form, Shape
 from .leaves import Leaf, Leaves, Scope
 from .ties import is_special, specialises
@@ -134,6 +135,37 @@ class Members:
                     self._parameters[scope] = set(_PARAMETER.findall(opening))
                 found |= self._parameters[scope]
         return found
+
+    @functools.cached_property
+    def _given(self) -> dict[Scope, Given]:
+        return {}
+
+    def given(self, leaf: Leaf, shape: Shape) -> Given:
+        """What depends on template parameters in a leaf; nothing in a macro, whatever it expands to."""
+        scope = class_of(leaf)
+        around = self._given_in(scope) if scope is not None else Given()
+        if leaf.item.kind in ("macro", "conditional", "invocation") or not (around or b"template" in shape.text):
+            return Given()
+        return around.within(shape.text)
+
+    def _given_in(self, scope: Scope) -> Given:
+        """The same of an opened class, for its members."""
+        if scope not in self._given:
+            outer = scope.parent.innermost_class if scope.parent is not None else None
+            text, item = scope.facts.text, scope.item
+            found = self._given_in(outer) if outer is not None else Given()
+            found = found.within(text[item.head : item.inner])
+            for child in item.children:
+                if found and child.kind in ("alias", "variable"):
+                    found = found.within(text[child.head : child.end])
+            self._given[scope] = found
+        return self._given[scope]
+
+    @staticmethod
+    def openings(leaf: Leaf) -> bytes:
+        """The openings of the classes around a leaf: templates, names, bases."""
+        scopes = (scope for scope in around(leaf.scope) if scope.item.kind == "type")
+        return b"\n".join(scope.facts.text[scope.item.head : scope.item.inner] for scope in scopes)
 
     def above(self, scope: Scope) -> frozenset[Scope]:
         """A class, those around it and those that it derives from, as far as they are opened."""

@@ -17,6 +17,7 @@ from .forms import Form
 from .least import least, needs_of
 from .leaves import Leaf, Scope
 from .members import Members, class_name, class_of, operator_symbols
+from .ties import is_special
 
 _PARTIAL = 0.6
 """Of the budget: what leaves bring that go without a part of what they need. The rest is for further leaves."""
@@ -48,6 +49,9 @@ class NarrowSelection(Selection):
     symbols: set[bytes] = field(default_factory=set)
     """Operators that the leaves apply that the document is for."""
 
+    instantiated: set[int | Scope] = field(default_factory=set)
+    """Places of leaves, and opened classes, that something definite names: what they need has to be complete."""
+
     def copy(self) -> NarrowSelection:
         """Another one of the same leaves, to be changed on its own."""
         return replace(
@@ -60,6 +64,7 @@ class NarrowSelection(Selection):
             roots=set(self.roots),
             asked=set(self.asked),
             symbols=set(self.symbols),
+            instantiated=set(self.instantiated),
         )
 
     def within(self, leaf: Leaf) -> list[int]:
@@ -187,19 +192,41 @@ class _Walk:
         form, forms = self._to.forms[leaf.place], self._to.forms
         local = form is Form.FULL and (leaf.makes_local or leaf.place in self._local)
         needs = needs_of(self._members, leaf, form, local=local, last=self._to.last)
-        self._to.mentioned |= needs.mentioned
+        whole = not needs.dependent or not self._to.instantiated.isdisjoint((leaf.place, class_of(leaf)))
+        self._to.mentioned |= needs.mentioned if whole else needs.mentioned - needs.dependent
         self._to.asked |= needs.asked
         for step in needs.steps:
             shell = step.shell if step.shell is not None and self._is_open(step.name) else None
-            found = [one for one in step.leaves if not self._spares(leaf, one[0])]
+            found = [one for one in step.leaves if one[0] is not shell and not self._spares(leaf, one[0])]
+            if not whole and step.loose:
+                found = [(other, form) for other, form in found if other.place not in step.loose]
             if step.announced:
-                yield from self._announce([other for other, _ in found if other is not shell], queue)
+                yield from self._announce([other for other, _ in found], queue)
                 continue
+            if step.dependent and not whole:
+                classes = [other for other, _ in found if _is_class(other)]
+                yield from self._announce([other for other in classes if not is_special(other)], queue)
+                found = [(other, form) for other, form in found if other not in classes]
             for other, form in found:
                 if form is Form.FULL:
                     self._local.add(other.place)
-                if forms.get(other.place, -1) < form and other is not shell:  # most of them stand already
+                if forms.get(other.place, -1) < form:  # most of them stand already
                     yield self._take(other, form, queue)
+                if whole or not step.dependent:
+                    self._instantiate(other, queue)
+
+    def _instantiate(self, leaf: Leaf, queue: list[Leaf]) -> None:
+        """What something definite names, so that what it needs in turn has to be complete."""
+        scope = None if leaf.text else class_of(leaf)
+        known: int | Scope = leaf.place if scope is None else scope
+        if known in self._to.instantiated:
+            return
+        self._to.instantiated.add(known)
+        if scope is None and leaf.place in self._to.forms:
+            queue.append(leaf)
+        elif scope is not None:
+            everything = self._leaves.all
+            queue.extend(everything[place] for place in self._to.forms if class_of(everything[place]) is scope)
 
     def _spares(self, leaf: Leaf, other: Leaf) -> bool:
         """Whether a leaf that another one names is a specialisation, or a part of one, that does not stand yet."""
@@ -288,6 +315,11 @@ class _Walk:
     def _stands(self, name: bytes) -> bool:
         forms = self._to.forms
         return any(forms.get(place, Form.FORWARD) > Form.FORWARD for place in self._leaves.definers[name])
+
+
+def _is_class(leaf: Leaf) -> bool:
+    """Whether it defines a class, or is what stands for an opened one."""
+    return leaf.item.kind in ("type", "forward")
 
 
 def _brief(leaf: Leaf) -> Form:

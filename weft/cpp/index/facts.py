@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection, Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from ..items import Item, split
@@ -38,7 +39,7 @@ class FileFacts:
 
     Args:
         file: The file.
-        markers: Macros of its project that open or close a scope.
+        markers: Macros of its project that open or close a scope -> braces that they open, below 0 if they close some.
         meanings: Of its names, where they are known.
         lambdas: Macros of its project that expand to lambdas.
     """
@@ -46,7 +47,7 @@ class FileFacts:
     def __init__(
         self,
         file: SourceFile,
-        markers: Collection[str] = (),
+        markers: Mapping[str, int] = MappingProxyType({}),
         meanings: Meanings | None = None,
         lambdas: Set[bytes] = frozenset(),
     ) -> None:
@@ -55,11 +56,11 @@ class FileFacts:
         self.meanings = meanings
         self.path = file.path
         self.text = file.text
-        self._markers = markers
+        self.markers = markers
 
     @functools.cached_property
     def items(self) -> list[Item]:
-        return split(self.text, self.path, markers=self._markers)
+        return split(self.text, self.path, markers=self.markers)
 
     @property
     def is_source(self) -> bool:
@@ -140,7 +141,7 @@ class FileFacts:
         return frozenset(identifiers(self.text))
 
 
-def file_facts(file: SourceFile, markers: Collection[str] = ()) -> FileFacts:
+def file_facts(file: SourceFile, markers: Mapping[str, int] = MappingProxyType({})) -> FileFacts:
     """The facts of a file."""
     return FileFacts(file, markers)
 

@@ -147,9 +147,14 @@ class ProjectIndex:
         return [target for target in self.direct(path) if target not in late or path not in self.reach(target)]
 
 
-def scope_macros(macros: Iterable[tuple[bytes, bytes]]) -> frozenset[str]:
-    """Of macros, by name and body, those whose bodies open or close a brace that they do not close or open."""
-    return frozenset(name.decode() for name, body in macros if body.count(b"{") != body.count(b"}"))
+def scope_macros(macros: Iterable[tuple[bytes, bytes]]) -> dict[str, int]:
+    """Of macros, by name and body, those that open braces and leave them open, or close some: how many, below 0."""
+    found: dict[str, int] = {}
+    for name, body in macros:
+        count = body.count(b"{") - body.count(b"}")
+        if count:
+            found.setdefault(name.decode(), count)
+    return found
 
 
 def lambda_macros(macros: Iterable[tuple[bytes, bytes]], texts: Iterable[bytes]) -> frozenset[bytes]:

@@ -23,6 +23,7 @@ _BARE_MACRO = re.compile(rb"\s*[A-Za-z_]\w*\s*(?:\(\))?\s*")
 _BARE_MACROS = re.compile(rb"(?:\s*[A-Z_][A-Z0-9_]{2,}\b\s*(?:\(\))?)+\s*")
 _INVOKED = re.compile(rb"(?:[A-Z0-9]*_[A-Z0-9_]*$)|DEFINE_|DECLARE_")
 _WORD = re.compile(rb"[A-Za-z_]\w*")
+_BOUNDS = re.compile(rb"\[[^\[\]]*\]")
 _ANGLES = re.compile(rb"<[^<>;{}]*>")
 
 _TEMPLATE_MACRO = re.compile(rb"template\s*\(\)\s*(?:\(\)\s*)*")
@@ -147,6 +148,7 @@ def at_semicolon(head: bytes) -> tuple[Kind, str]:
     operator = _OPERATOR.search(plain)
     if operator and _OPERATOR.search(before):
         return "prototype", operator[0].decode(errors="replace").strip()
+    before = _BOUNDS.sub(b"[]", before)
     if b"()" in _outside_angles(before):  # not `std::function<void()> f`
         rest = _MACRO_CALL.sub(b"", before)
         if b"()" in rest or len(_WORD.findall(rest)) < 2:  # not `int x GUARDED_BY()`

@@ -30,7 +30,7 @@ _MARKS = re.compile(
     rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?\*/|\"(?:[^\"\\\n]|\\.)*\"|\d[\w.]*(?:'[\w.]+)*|'(?:[^'\\\n]|\\.)*'|([{}(),])"
 )
 _CLASS_HEAD = re.compile(
-    rb"(template\s*<(?:[^<>{};()]|<[^<>{};()]*>)*>\s*)?(?:class|struct|union)\s+(?:[A-Z_]+\s+)?(\w+)\s*(?=final|:|$)"
+    rb"(template\s*<(?:[^<>{};()]|<[^<>{};()]*>)*>\s*)?(?:class|struct|union)\s+(?:[A-Z_]+\s+)?(\w+)\s*(?=final|:|#|$)"
 )
 _ENUM_HEAD = re.compile(rb"enum\s")
 _INITIALISER = re.compile(rb"\{[^;]*\}\s*;\s*(?://[^\n]*\s*)?")
@@ -88,6 +88,8 @@ def forward_declaration(item: Item, text: bytes) -> bytes | None:
     found = _CLASS_HEAD.match(head)
     if found is None or found[2].decode() != item.name:
         return None
+    if item.tail >= 0 and without_comments(text[item.tail : item.end]).strip(b"}; \t\r\n"):
+        return None  # variables of it
     return found[0].rstrip() + b";\n"
 
 
