@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ..document import Document, Kind
 from ..index import ProjectIndex
-from .closure import Selection, selected
+from .closure import JOIN, Selection, selected
 from .clusters import Ledger
 from .conflicts import Names
 from .forms import Form
@@ -112,7 +112,12 @@ class Amalgamator:
             return False
         selection = draft.selection.copy()
         selection.leaves = selection.leaves.copy()
-        for other in sorted((absorbed | {path}) - draft.absorbed, key=self.index.position.__getitem__):
+        joining = sorted((absorbed | {path}) - draft.absorbed, key=self.index.position.__getitem__)
+        follows = sum(self._at_least(other, whole=other == path) for other in joining)
+        for other in joining:
+            if selection.tokens + follows > self.budget:
+                return False
+            follows -= self._at_least(other, whole=other == path)
             leaves = self._leaves(other)
             selection.leaves.include(leaves)
             if not selection.add(
@@ -126,6 +131,19 @@ class Amalgamator:
         draft.selection, draft.absorbed, draft.kept = selection, absorbed | {path} | draft.absorbed, kept
         draft.roots.append(path)
         return True
+
+    @functools.cached_property
+    def _costs(self) -> dict[tuple[str, bool], int]:
+        return {}
+
+    def _at_least(self, path: str, *, whole: bool) -> int:
+        """Tokens that a file costs before anything that it needs: those of its sticky leaves, or of all."""
+        key = (path, whole)
+        if key not in self._costs:
+            leaves = self._leaves(path)
+            taken = leaves.all.values() if whole else leaves.sticky
+            self._costs[key] = sum(leaf.tokens(Form.FULL) + JOIN for leaf in taken)
+        return self._costs[key]
 
     def _unnamed(self, path: str, absorbed: set[str], kept: set[str], selection: Selection) -> list[int]:
         """Places in headers of what a file may use without naming it.
