@@ -95,7 +95,9 @@ def forward_declaration(item: Item, text: bytes) -> bytes | None:
 
 def without_comments(text: bytes) -> bytes:
     """The same code; a comment is one blank, lines that hold nothing else are gone."""
-    return _EMPTY_LINES.sub(b"\n", _COMMENT_OR_CONSTANT.sub(lambda found: b" " if found[1] else found[0], text))
+    if b"//" in text or b"/*" in text:
+        text = _COMMENT_OR_CONSTANT.sub(lambda found: b" " if found[1] else found[0], text)
+    return _EMPTY_LINES.sub(b"\n", text)
 
 
 def _converts(item: Item, text: bytes, inside: str) -> bool:

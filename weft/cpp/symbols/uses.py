@@ -6,21 +6,28 @@ import re
 from collections.abc import Iterator
 
 _SKIPPED = (
-    rb"//(?:[^\n\\]|\\\r?\n|\\)*|/\*[\s\S]*?(?:\*/|\Z)"
+    rb"//[^\n\\]*(?:\\(?:\r?\n)?[^\n\\]*)*|/\*[\s\S]*?(?:\*/|\Z)"
     rb'|\b(?:u8|[uUL])?R"[^()\\\s]{0,16}\([\s\S]*?\)[^()\\\s"]{0,16}"'
-    rb'|"(?:[^"\\\n]|\\[\s\S])*"?'
+    rb'|"[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*"?'
     rb"|\d[\w.]*(?:'[\w.]+)*"
-    rb"|'(?:[^'\\\n]|\\[\s\S])*'?"
+    rb"|'[^'\\\n]*(?:\\[\s\S][^'\\\n]*)*'?"
     rb"|\#[ \t]*(?:include|pragma|error|warning)\b[^\n]*"
     rb"|\.\.\."
 )
 _MEMBER = rb"(?:\.|->(?!(?<=\)->)\w+\s*[;{]))(?:template\s+)?~?[A-Za-z_]\w*"
 """A blank after `->` begins a return type, and so does a name between `)->` and the end of the declaration."""
 
-_NAMES = re.compile(_SKIPPED + rb"|([A-Za-z_]\w*)")
-_OWN_NAMES = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|([A-Za-z_]\w*)")
-_NOT_STD = re.compile(_SKIPPED + b"|" + _MEMBER + rb"|\bstd\s*::\s*\w+|([A-Za-z_]\w*)")
-_MEMBERS = re.compile(rb"(?:(?<!\.)\.|->)(?:template\s+)?(~?[A-Za-z_]\w*)")
+
+def _names(*skipped: bytes) -> re.Pattern[bytes]:
+    """Words as a group of their own, and what lies before each: a run of other characters is faster than a search."""
+    alternatives = b"|".join((_SKIPPED, *skipped, rb"([A-Za-z_]\w*)", rb"[/#.\-]", rb"\Z"))
+    return re.compile(rb"[^\w/\"'#.\-]*(?:" + alternatives + b")")
+
+
+_NAMES = _names()
+_OWN_NAMES = _names(_MEMBER)
+_NOT_STD = _names(_MEMBER, rb"std\s*::\s*\w+")
+_MEMBERS = re.compile(rb"[.>](?:(?<=->)|(?<=(?<!\.)\.))(?:template\s+)?(~?[A-Za-z_]\w*)")
 _POINTED = re.compile(rb"\b([A-Za-z_]\w*)(?:\s+const)?\s*[*&]")
 _NOT_POINTED = re.compile(rb"\b([A-Za-z_]\w*)\b(?!\w|(?:\s+const)?\s*[*&])")
 _OPERATOR = re.compile(rb"\boperator\s*(\(\s*\)|\[\s*\]|,|[^\s\w(,;)]+|(?:new|delete)\b(?:\s*\[\])?)")
