@@ -10,7 +10,7 @@ def kinds(text):
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text, expected",
     [
         (b"f(1'000, 'x');", "( ) ;"),
         (b"f(0xff'ff'{, 2);", "("),  # a character that nothing ends takes the rest of its line
@@ -34,10 +34,10 @@ def test_places_are_those_of_the_text():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    "text, expected",
     [
         (b"int f(int a)", b"int f(int a)"),
-        (b'f("a", \'b\') /* c */ // d', b'f("", "")    '),
+        (b"f(\"a\", 'b') /* c */ // d", b'f("", "")    '),
         (b'x = u8R"a(")a" + R"(\n)"', b'x = "" + ""'),
         (b"1'000 + 2 + '3'", b'"" + 2 + ""'),
         (b"it / 2", b"it / 2"),

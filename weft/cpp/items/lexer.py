@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 
 # Each alternative begins with one plain character: Python's `re` then looks for those alone, five times as fast as it
-# tries alternatives at every byte. So a raw string begins at its quote, and numbers with separators are rare exceptions.
+# tries alternatives at every byte. So a raw string begins at its quote, and numbers with separators are exceptions.
 _COMMENT = rb"//()[^\n\\]*(?:\\(?:\r?\n)?[^\n\\]*)*|/\*()[\s\S]*?(?:\*/|\Z)"
 _RAW = rb'"(?:(?<=\bR")|(?<=\bu8R")|(?<=\b[uUL]R"))([^()\\\s]{0,16})\([\s\S]*?(?:\)\3"|\Z)'
 _STRING = rb'"[^"\\\n]*(?:\\[\s\S][^"\\\n]*)*"?'
