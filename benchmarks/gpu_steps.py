@@ -271,7 +271,7 @@ def _train(sizes: Sizes) -> list[Call]:
 def models_missing() -> str | None:
     """Why no model can be built here."""
     absent = [name for name in ("lazy_loader", "safetensors") if importlib.util.find_spec(name) is None]
-    return f"models need {' and '.join(absent)}, which is not installed" if absent else None
+    return f"models need {' and '.join(absent)}: not installed" if absent else None
 
 
 STEPS = {
