@@ -300,3 +300,11 @@ def test_a_type_whose_variable_is_used_stands_with_it() -> None:
     found = around("A() : kept(1) {}", code)
     assert "} kept;" in found
     assert "union Value;" not in found
+
+
+def test_default_arguments_of_a_class_that_is_announced_stand() -> None:
+    named = "enum { most = 9 };\nstruct Traits { int a, b, c, d, e, f; };\n"
+    head = "template <typename T, int N = most, typename R = Traits> class Ring"
+    ring = f"{head} {{\n public:\n  T get() const {{ return value_; }}\n  T value_;\n}};\n"
+    found = around("template <typename T> int f(T v) { return Ring<T>(v).get(); }", named + ring)
+    assert found.startswith(f"enum {{ most = 9 }};\nstruct Traits;\n{head};\n")

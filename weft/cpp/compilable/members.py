@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..symbols import forward_declaration
+from ..symbols import forward_declaration, identifiers
 from .closure import around
 from .dependent import Given
+from .dependent import parameters as template_parameters
 from .forms import Form, Shape
 from .leaves import Leaf, Leaves, Scope
 from .ties import is_special, specialises
@@ -116,6 +117,15 @@ class Members:
         if scope not in self._announcements:
             self._announcements[scope] = forward_declaration(scope.item, scope.facts.text)
         return self._announcements[scope]
+
+    def named_by_announcement(self, shell: Leaf) -> list[Leaf]:
+        """What the forward declaration of an opened class names: default arguments, macros of the scopes around it."""
+        scope, text = shell.scope, self.announcement(shell.scope) or b""
+        uses = scope.parent.all_uses if scope.parent is not None else frozenset()
+        names = (identifiers(text) - template_parameters(text) | uses) - {class_name(scope)}
+        found = (self.leaves.all[at] for name in sorted(names) for at in self.leaves.definers.get(name, ()))
+        before = [leaf for leaf in found if leaf.place < shell.place]
+        return [leaf for leaf in before if (class_of(leaf) is None if leaf.text else class_of(leaf) is leaf.scope)]
 
     @functools.cached_property
     def _bases(self) -> dict[Scope, frozenset[Scope]]:

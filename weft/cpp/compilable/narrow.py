@@ -263,6 +263,11 @@ class _Walk:
                     self._to.scopes.update(inside)
                     for other in (other for outer in inside for other in outer.sticky if self._to.comes_along(other)):
                         fits = self._take(other, _brief(other), queue) and fits
+                    for other in self._members.named_by_announcement(leaf):
+                        if _is_class(other):
+                            yield from self._announce([other], queue)
+                        else:
+                            yield self._take(other, least(self._members, other), queue)
                 yield fits
 
     def _wanted(self) -> Iterator[Leaf]:
