@@ -97,6 +97,13 @@ def test_operators_and_friends_come_where_they_are_applied() -> None:
     assert "Reader" not in found
 
 
+def test_operators_come_where_they_are_applied_to_a_result() -> None:
+    value = "class V {\n public:\n  V operator+(V a) const;\n  V operator*(V a) const;\n  int n_;\n};\nV make(int n);\n"
+    found = around("int f() { return (make(1) + make(2)).n_; }", value)
+    assert "operator+" in found
+    assert "operator*" not in found
+
+
 def test_virtual_functions_come_where_they_are_called_and_if_their_base_is_not_here() -> None:
     derived = "class D : public B {\n public:\n  void grow(int n) override;\n  int d;\n};\n"
     base = "class B {\n public:\n  virtual void grow(int n) = 0;\n};\n"

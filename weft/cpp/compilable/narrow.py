@@ -43,6 +43,9 @@ class NarrowSelection(Selection):
     roots: set[bytes] = field(default_factory=set)
     """What the leaves mention that the document is for, and their classes."""
 
+    results: set[bytes] = field(default_factory=set)
+    """What the functions are declared with that those leaves name."""
+
     asked: set[bytes] = field(default_factory=set)
     """Names after `.` and `->`."""
 
@@ -62,6 +65,7 @@ class NarrowSelection(Selection):
             announced=dict(self.announced),
             mentioned=set(self.mentioned),
             roots=set(self.roots),
+            results=set(self.results),
             asked=set(self.asked),
             symbols=set(self.symbols),
             instantiated=set(self.instantiated),
@@ -190,6 +194,7 @@ class _Walk:
     def _take_needed(self, leaf: Leaf, queue: list[Leaf]) -> Iterator[bool]:
         """Take what a leaf's names lead to; False for each that does not fit."""
         form, forms = self._to.forms[leaf.place], self._to.forms
+        is_root = form is Form.FULL and not leaf.sticky
         local = form is Form.FULL and (leaf.makes_local or leaf.place in self._local)
         needs = needs_of(self._members, leaf, form, local=local, last=self._to.last)
         whole = not needs.dependent or not self._to.instantiated.isdisjoint((leaf.place, class_of(leaf)))
@@ -210,6 +215,8 @@ class _Walk:
             for other, form in found:
                 if form is Form.FULL:
                     self._local.add(other.place)
+                if is_root and other.item.kind in ("function", "prototype"):
+                    self._to.results |= other.shape(Form.BARE).free
                 if forms.get(other.place, -1) < form:  # most of them stand already
                     yield self._take(other, form, queue)
                 if whole or not step.dependent:
@@ -297,7 +304,7 @@ class _Walk:
             if self._waits(leaf) and named <= to.mentioned and self._mentions(leaf.scope):
                 yield leaf
         for leaf, scope in self._members.operators:
-            if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots:
+            if leaf.place in to.forms or scope not in to.scopes or class_name(scope) not in to.roots | to.results:
                 continue
             if not operator_symbols(leaf) or operator_symbols(leaf) & (to.symbols | {b"()", b"[]"}):
                 yield leaf
