@@ -1,7 +1,7 @@
 """Documents of whole files with parts of headers, however few files are remembered between them."""
 
 from tests.cpp.trees import project
-from weft.cpp.compilable import amalgams, documents
+from weft.cpp.compilable import documents, headers
 from weft.cpp.tree import read_project
 
 
@@ -13,16 +13,16 @@ def test_what_is_forgotten_between_documents_changes_none(tmp_path, monkeypatch)
 
     kept = texts()
     read = []
-    leaves = amalgams.Amalgamator._leaves
+    leaves = headers.Headers.leaves
 
     def counted(self, path):
         read.append(path not in self._known)
         return leaves(self, path)
 
-    monkeypatch.setattr(amalgams.Amalgamator, "_leaves", counted)
+    monkeypatch.setattr(headers.Headers, "leaves", counted)
     assert texts() == kept
     remembered = sum(read)
     read.clear()
-    monkeypatch.setattr(amalgams, "_KEPT", 1)
+    monkeypatch.setattr(headers, "_KEPT", 1)
     assert texts() == kept
     assert sum(read) > remembered > 0  # files were read again

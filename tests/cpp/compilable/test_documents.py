@@ -90,7 +90,7 @@ def test_too_small_a_budget_is_refused() -> None:
 def test_a_document_takes_what_it_needs_of_a_large_header() -> None:
     unused = "".join(f"int unused_{n}(int a);\n" for n in range(60))
     header = f"#ifndef B_H\n#define B_H\n#include <vector>\nstruct B {{ int x; }};\n{unused}#endif\n"
-    source = '#include "b.h"\nint first(const B& b) { return b.x; }\nstd::vector<int> all;\n'
+    source = '#include "b.h"\nint first(const B& b) { return b.x; }\nstd::vector<int> all;\nint more(int a, int b);\n'
     documents_made = made(project(b_h=header, c_cc=source), 600)
     (document,) = [document for document in documents_made if "c.cc" in document.paths]
     guarded = b"#ifndef B_H\n#define B_H\n#include <vector>\nstruct B { int x; };\n#endif\n"

@@ -31,7 +31,9 @@ def words(text: bytes) -> int:
 def opened(text: str) -> Leaves:
     """The leaves of a header whose classes are all opened."""
     facts = file_facts(SourceFile("a.h", text.encode()))
-    return leaves_of(facts, words, largest=8, late=lambda item: None, read=lambda item: frozenset())
+    return leaves_of(
+        facts, words, largest=8, late=lambda item: None, read=lambda item: frozenset(), once=lambda item: None
+    )
 
 
 def leaf_with(leaves: Leaves, text: bytes) -> Leaf:
@@ -79,7 +81,9 @@ def test_an_add_that_fails_leaves_nothing_behind_for_the_next() -> None:
 def test_the_leaves_within_a_leaf_are_those_between_its_ends() -> None:
     leaves = opened(CODE)
     facts = file_facts(SourceFile("a.h", CODE.encode()))
-    wide = leaves_of(facts, len, largest=10_000, late=lambda item: None, read=lambda item: frozenset())
+    wide = leaves_of(
+        facts, len, largest=10_000, late=lambda item: None, read=lambda item: frozenset(), once=lambda item: None
+    )
     members = Members(leaves, {})
     for leaf in wide.all.values():
         if leaf.text:

@@ -22,7 +22,9 @@ def words(text: bytes) -> int:
 def opened(text: str) -> Leaves:
     """The leaves of a header whose classes are all opened."""
     facts = file_facts(SourceFile("a.h", text.encode()))
-    return leaves_of(facts, words, largest=8, late=lambda item: None, read=lambda item: frozenset())
+    return leaves_of(
+        facts, words, largest=8, late=lambda item: None, read=lambda item: frozenset(), once=lambda item: None
+    )
 
 
 def written(selection: Selection) -> str:

@@ -17,12 +17,10 @@ from .closure import JOIN, Selection, selected
 from .clusters import Ledger
 from .conflicts import Names
 from .forms import Form
-from .leaves import PLACES, Leaves
+from .headers import Headers
+from .leaves import Leaves
 from .pasting import paste
 from .segments import to_document
-
-_KEPT = 256
-"""Files whose leaves are kept from document to document, so that a project's size is none of the memory's."""
 
 _TRIED = 8
 """Files tried for the rest of a document's room, of each kind."""
@@ -52,7 +50,7 @@ class Amalgamator:
 
     Args:
         index: Of the project.
-        leaves: Of a file, with places from the given one on.
+        headers: Of the project.
         size: Tokens of a file.
         budget: Tokens of a document, at most.
         depth: Includes followed from a file.
@@ -62,7 +60,7 @@ class Amalgamator:
     """
 
     index: ProjectIndex
-    leaves: Callable[[str, int], Leaves]
+    headers: Headers
     size: Callable[[str], int]
     budget: int
     depth: int
@@ -80,7 +78,7 @@ class Amalgamator:
         Returns:
             None if there is no room for what the file needs, or it needs nothing.
         """
-        self._forget()
+        self.headers.forget()
         drafts = (Amalgam(Selection(Leaves({}, [], {}, set())), depth) for depth in range(self.depth, 0, -1))
         draft = next((draft for draft in drafts if self._add(draft, path)), None)
         if draft is None:
@@ -107,65 +105,35 @@ class Amalgamator:
             return False
         if any(self.index.repeated(path) & self.index.repeated(other) for other in draft.roots):
             return False
-        absorbed, kept = self._reached([*draft.roots, path], draft.depth)
+        absorbed, kept = self.headers.reached([*draft.roots, path], draft.depth)
         if kept & (draft.absorbed | {path}) or draft.kept & absorbed or self._defined_twice(draft, path, absorbed):
             return False
         selection = draft.selection.copy()
         selection.leaves = selection.leaves.copy()
-        joining = sorted((absorbed | {path}) - draft.absorbed, key=self.index.position.__getitem__)
-        follows = sum(self._at_least(other, whole=other == path) for other in joining)
-        for other in joining:
-            if selection.tokens + follows > self.budget:
-                return False
-            follows -= self._at_least(other, whole=other == path)
-            leaves = self._leaves(other)
-            selection.leaves.include(leaves)
-            if not selection.add(
-                [leaf.place for leaf in leaves.sticky], budget=self.budget, care="lean", with_tied=False
-            ):
-                return False
-        if not selection.add(self._unnamed(path, absorbed, kept, selection), budget=self.budget, form=Form.SHORT):
+        if selection.tokens + self._at_least(path) > self.budget:
             return False
-        if not selection.add(self._leaves(path).all, budget=self.budget):
+        if not self.headers.take(selection, path, absorbed, kept, standing=draft.absorbed, budget=self.budget):
+            return False
+        if not selection.add(self.headers.leaves(path).all, budget=self.budget):
             return False
         draft.selection, draft.absorbed, draft.kept = selection, absorbed | {path} | draft.absorbed, kept
         draft.roots.append(path)
         return True
 
     @functools.cached_property
-    def _costs(self) -> dict[tuple[str, bool], int]:
+    def _costs(self) -> dict[str, int]:
         return {}
 
-    def _at_least(self, path: str, *, whole: bool) -> int:
-        """Tokens that a file costs before anything that it needs: those of its sticky leaves, or of all."""
-        key = (path, whole)
-        if key not in self._costs:
-            leaves = self._leaves(path)
-            taken = leaves.all.values() if whole else leaves.sticky
-            self._costs[key] = sum(leaf.tokens(Form.FULL) + JOIN for leaf in taken)
-        return self._costs[key]
-
-    def _unnamed(self, path: str, absorbed: set[str], kept: set[str], selection: Selection) -> list[int]:
-        """Places in headers of what a file may use without naming it.
-
-        These are specialisations in those that it includes itself, and classes that other files' text has announced so
-        far, or headers that stay included.
-        """
-        standing = (selection.leaves.all[place] for place in selection.forms)
-        announced = {name for leaf in standing if leaf.item.kind == "forward" and leaf.text for name in leaf.defines}
-        elsewhere = frozenset().union(*(self.index.facts[other].announces for other in kept))
-        direct = set(self.index.direct(path))
-        found = []
-        for other in sorted(absorbed):
-            leaves = self._leaves(other)
-            found += [leaf.place for leaf in leaves.unnamed] if other in direct else []
-            names = (announced | elsewhere if other in direct else elsewhere) & leaves.definers.keys()
-            found += [place for name in sorted(names) for place in leaves.definers[name] if leaves.all[place].is_class]
-        return found
+    def _at_least(self, path: str) -> int:
+        """Tokens that a whole file costs before anything that it needs."""
+        if path not in self._costs:
+            leaves = self.headers.leaves(path).all.values()
+            self._costs[path] = sum(leaf.tokens(Form.FULL) + JOIN for leaf in leaves)
+        return self._costs[path]
 
     def _defined_twice(self, draft: Amalgam, path: str, absorbed: set[str]) -> bool:
         """Whether a file or its headers define what those of another file define."""
-        own, _ = self._reached([path], draft.depth)
+        own, _ = self.headers.reached([path], draft.depth)
         if self._classes(own - draft.absorbed) & self._classes(draft.absorbed - own):
             return True
         pairs = [(path, other) for other in draft.absorbed - own - {path}]
@@ -174,59 +142,6 @@ class Amalgamator:
 
     def _classes(self, paths: Iterable[str]) -> set[bytes]:
         return set().union(*(self.names(path).classes for path in paths))
-
-    def _reached(self, paths: Sequence[str], most: int) -> tuple[set[str], set[str]]:
-        """Headers to take declarations of, and those that includes bring.
-
-        The first are guarded and stand at the end of unconditional includes, or stand in a circle with such files; the
-        second is what conditional includes and unguarded files reach. None of the first may be among the second, or it
-        would stand there twice.
-        """
-        found: set[str] = set(paths)
-        kept: set[str] = set()
-        edge = list(paths)
-        depth = 0  # at `most` only what leads back to those that were found
-        while edge:
-            following = []
-            for path in edge:
-                circle = self.index.circle(path)
-                for target, taken in self._included(path):
-                    if not taken and target not in circle:
-                        kept |= self.index.reach(target)
-                    elif target not in found and (depth < most or target in circle or self.index.reach(target) & found):
-                        found.add(target)
-                        following.append(target)
-                    elif target not in found:
-                        kept |= self.index.reach(target)
-            edge = following
-            depth += 1
-        return found - kept - set(paths), kept
-
-    def _included(self, path: str) -> list[tuple[str, bool]]:
-        """Files that it includes, and whether their declarations may stand instead."""
-        facts = self.index.facts
-        lines = zip(facts[path].includes, self.index.targets[path], strict=True)
-        return [
-            (target, line.unconditional and facts[target].guard is not None)
-            for line, target in lines
-            if target is not None
-        ]
-
-    @functools.cached_property
-    def _known(self) -> dict[str, Leaves]:
-        return {}
-
-    def _leaves(self, path: str) -> Leaves:
-        found = self._known.pop(path, None)
-        if found is None:
-            found = self.leaves(path, self.index.position[path] * PLACES)
-        self._known[path] = found  # the last one is the youngest
-        return found
-
-    def _forget(self) -> None:
-        """Drop the leaves of files that were not asked for lately; never within a document, whose scopes they hold."""
-        for path in list(self._known)[:-_KEPT]:
-            del self._known[path]
 
     def _others(self, draft: Amalgam) -> Iterator[str]:
         """Files without a document: headers of which much is needed, then those that include the same headers."""
@@ -243,7 +158,7 @@ class Amalgamator:
     def _share(self, path: str, draft: Amalgam) -> float:
         """How much of a file stands in the draft already."""
         forms = draft.selection.forms
-        held = sum(leaf.tokens(forms[place]) for place, leaf in self._leaves(path).all.items() if place in forms)
+        held = sum(leaf.tokens(forms[place]) for place, leaf in self.headers.leaves(path).all.items() if place in forms)
         return held / (1 + self.size(path))
 
     def _written(self, draft: Amalgam) -> Document:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -42,12 +42,17 @@ class Selection:
     last: int = 0
     """The last place in full."""
 
+    included: dict[str, int] = field(default_factory=dict)
+    """What is needed once -> the first place of an include line that brings it; -1 for what stands as text."""
+
     announced: dict[Scope, bytes] = field(default_factory=dict)
     """Opened classes that do not stand -> a declaration that stands in the place of each."""
 
     def copy(self) -> Selection:
         """Another one of the same leaves, to be changed on its own."""
-        return Selection(self.leaves, dict(self.forms), set(self.names), set(self.scopes), self.tokens, self.last)
+        copied = Selection(self.leaves, dict(self.forms), set(self.names), set(self.scopes), self.tokens, self.last)
+        copied.included = dict(self.included)
+        return copied
 
     def within(self, leaf: Leaf) -> list[int]:
         """Places that are this leaf, which may be of leaves that are cut otherwise."""
@@ -83,7 +88,7 @@ class Selection:
         if not walk.run(places, form, with_tied):
             return False
         self.forms, self.names, self.scopes = walk.forms, walk.names, walk.scopes
-        self.tokens, self.last = walk.tokens, walk.last
+        self.tokens, self.last, self.included = walk.tokens, walk.last, walk.included
         return True
 
 
@@ -101,6 +106,7 @@ class _Walk:
         self.scopes = set(selection.scopes)
         self.tokens = selection.tokens
         self.last = selection.last
+        self.included = dict(selection.included)
 
     def run(self, places: Iterable[int], form: Form, with_tied: bool) -> bool:
         """False if the budget is exceeded by the leaves themselves, or by what they need and may not go without."""
@@ -142,7 +148,7 @@ class _Walk:
                 other
                 for scope in scopes
                 for other in scope.sticky
-                if other.place not in self.forms and other is not leaf
+                if other.place not in self.forms and other is not leaf and not again(other, self.included)
             ]
             cost += sum(scope.tokens + 2 * JOIN for scope in scopes)
             cost += sum(other.tokens(Form.FULL) + JOIN for other in sticky)
@@ -156,9 +162,15 @@ class _Walk:
         for other in sticky:
             self.forms[other.place] = Form.FULL
             self.names |= other.defines
+            self._include(other)
+        self._include(leaf)
         queue.append(leaf)
         queue.extend(sticky)
         return True
+
+    def _include(self, leaf: Leaf) -> None:
+        if leaf.included is not None:
+            self.included[leaf.included] = min(leaf.place, self.included.get(leaf.included, leaf.place))
 
     def _needed(self, leaf: Leaf) -> Sequence[Need]:
         """Places that this leaf's names lead to, with the forms that suffice."""
@@ -227,6 +239,11 @@ class _Walk:
             if wanted and not self._take(leaf, self._context, queue):
                 return False
         return True
+
+
+def again(leaf: Leaf, included: Mapping[str, int]) -> bool:
+    """Whether it is an include line of what is there already; see `Selection.included`."""
+    return leaf.included is not None and included.get(leaf.included, leaf.place) < leaf.place
 
 
 def only_declares(leaf: Leaf, form: Form) -> bool:

@@ -101,6 +101,10 @@ class Room:
             else:
                 refused.add(best)
 
+    def lacks_headers(self) -> bool:
+        """Whether an include brings what the members use, though its text could stand here."""
+        return any(self.uses & self.index.facts[path].defines for path in self._frontier())
+
     def _frontier(self) -> dict[str, int]:
         """Headers that unconditional includes of members name, with their depth."""
         found: dict[str, int] = {}

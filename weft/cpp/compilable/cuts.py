@@ -12,6 +12,7 @@ from ..items import Item
 from .closure import Care, Selection, selected
 from .clusters import Ledger
 from .forms import Form
+from .headers import Headers
 from .leaves import PLACES, Leaf, Leaves, leaves_of
 from .members import Members
 from .narrow import NarrowSelection
@@ -23,6 +24,9 @@ _OPENED = 0.4
 
 _OPENED_NARROWLY = 64
 """Tokens: a class above it is opened where there is no room for all that a piece may need."""
+
+_PRELUDE = 0.3
+"""Of the budget: what stands of headers in any case may not exceed it."""
 
 _LOOK = 64
 """Leaves tried for the rest of a document where too much is repeated already."""
@@ -55,12 +59,14 @@ class Cutter:
     Args:
         index: Of the project.
         budget: Tokens of a document, at most.
+        depth: Includes followed from a file to headers whose declarations may stand in its documents.
         count_tokens: Of a text.
         ledger: Of what is written; the cutter adds what is new.
     """
 
     index: ProjectIndex
     budget: int
+    depth: int
     count_tokens: Callable[[bytes], int]
     ledger: Ledger
 
@@ -68,6 +74,7 @@ class Cutter:
         """Every leaf of the file stands in full in at least one of them."""
         leaves = self._around(path)
         start = self._begun(Selection(leaves))
+        wide = functools.cache(lambda: list(self._wide_starts(path)))
         narrow = functools.cache(lambda: self._narrow_starts(path, leaves))
         written = start.full()
         current = _Draft(start)
@@ -78,14 +85,15 @@ class Cutter:
         for position, leaf in enumerate(order):
             if leaf.place in ahead or (leaf.sticky and leaf.place in written | current.selection.full()):
                 continue
-            if self._add(current, leaf) or self._add_lean(current, leaf):
+            if current.held and (self._add(current, leaf) or self._add_lean(current, leaf)):
                 continue
             if current.held:
                 if self.ledger.is_over or current.care == "lean":
                     ahead |= self._add_later(current, order[position + 1 :], ahead)
                 written |= current.selection.full()
                 yield from self._finish(path, current)
-            draft = self._first(leaf, [(start, "all"), (start, "lean")]) or self._first(leaf, _lean(narrow()))
+            draft = None if self.ledger.is_over else self._first(leaf, [(one, "all") for one in wide()])
+            draft = draft or self._first(leaf, [(start, "all"), (start, "lean")]) or self._first(leaf, _lean(narrow()))
             if draft is None and len(parts := _parts(leaf, narrow()[0])) > 1:
                 self.ledger.distinct += leaf.tokens(Form.FULL)
                 yield from self._divided(path, parts, narrow())
@@ -101,6 +109,10 @@ class Cutter:
         for draft in (current, partial):
             if draft.held:
                 yield from self._finish(path, draft)
+
+    def opens(self, path: str) -> bool:
+        """Whether documents of a file may hold declarations of its headers."""
+        return not self.ledger.is_over and any(True for _ in self._wide_starts(path))
 
     def _first(self, leaf: Leaf, begun: Iterable[tuple[Selection, Care]]) -> _Draft | None:
         """The first new document of these that has room for a leaf."""
@@ -132,6 +144,19 @@ class Cutter:
             if draft.held:
                 yield from self._joined(path, draft)
 
+    def _wide_starts(self, path: str) -> Iterator[Selection]:
+        """What documents hold that take declarations of headers too: of those far off first, then of the nearest."""
+        tried: set[str] = set()
+        for depth in range(self.depth, 0, -1):
+            absorbed, kept = self.headers.reached([path], depth)
+            if not absorbed or absorbed == tried or kept & (absorbed | {path}):
+                continue
+            tried = absorbed
+            start = Selection(Leaves({}, [], {}, set()))
+            budget = int(_PRELUDE * self.budget)
+            if self.headers.take(start, path, absorbed, kept, standing=set(), budget=budget):
+                yield start
+
     def _narrow_starts(self, path: str, wide: Leaves) -> list[Selection]:
         """What documents hold that have no room for all that their leaves may need, and for the groups of includes."""
         places = {id(leaf.item): leaf.place for leaf in wide.all.values()}
@@ -145,13 +170,24 @@ class Cutter:
         """The leaves of a file and of those that stand in a circle with it, whose include lines are gone."""
         circle = self.index.circle(path)
         if not circle:
-            return self.leaves(path, largest=largest)
+            return self._read(path, largest)
         together = Leaves({}, [], {}, set())
-        for number, other in enumerate(circle):
-            leaves = self.leaves(other, number * PLACES, largest)
+        for other in circle:
+            leaves = self._read(other, largest)
             together.include(leaves)
             together.sticky += leaves.sticky
         return together
+
+    def _read(self, path: str, largest: int | None) -> Leaves:
+        """The leaves of a file: those that documents of other files hold, where no class has to be opened for it."""
+        if largest is None:
+            return self.headers.leaves(path)
+        return self.leaves(path, self.index.position[path] * PLACES, largest)
+
+    @functools.cached_property
+    def headers(self) -> Headers:
+        """Those of the project, whose declarations documents hold."""
+        return Headers(self.index, self.leaves)
 
     def leaves(self, path: str, first: int = 0, largest: int | None = None) -> Leaves:
         """The leaves of a file, their places counted from `first` on; classes above `largest` tokens are opened."""
@@ -160,17 +196,26 @@ class Cutter:
             self._count,
             largest=int(_OPENED * self.budget) if largest is None else largest,
             late=lambda item: self._brought(path, item),
-            read=lambda item: self._read(path, item),
+            read=lambda item: self._brings(path, item),
+            once=lambda item: self._once(path, item),
             first=first,
         )
 
-    def _read(self, path: str, item: Item) -> frozenset[bytes]:
+    def _brings(self, path: str, item: Item) -> frozenset[bytes]:
         """Names used by the files without a guard that this item includes."""
         inside = {id(leaf) for leaf in item.leaves() if leaf.kind == "include"}
         lines = zip(self.index.facts[path].includes, self.index.targets[path], strict=True)
         targets = [target for line, target in lines if id(line.item) in inside and target is not None]
         unguarded = [self.index.facts[target] for target in targets if self.index.facts[target].guard is None]
         return frozenset().union(*(facts.uses for facts in unguarded))
+
+    def _once(self, path: str, item: Item) -> str | None:
+        """What an include line under no condition brings: a guarded file, or a header of another project."""
+        lines = zip(self.index.facts[path].includes, self.index.targets[path], strict=True)
+        line, target = next((line, target) for line, target in lines if line.item is item)
+        if not line.unconditional:
+            return None
+        return line.target if target is None else target if self.index.facts[target].guard is not None else None
 
     @functools.cached_property
     def _count(self) -> Callable[[bytes], int]:
@@ -244,9 +289,9 @@ class Cutter:
 
     def _segments(self, selection: Selection) -> list[Segment]:
         """The selected text in the order of the file, inside its scopes."""
-        files = list(selected(selection))
-        done = {other for path, _ in files for other in self.index.circle(path)}
-        return [segment for path, pieces in files for segment in paste(self.index, path, (), done, pieces)]
+        done = {leaf.facts.path for leaf in selection.leaves.all.values()}
+        files = selected(selection)
+        return [segment for path, pieces in files if pieces for segment in paste(self.index, path, (), done, pieces)]
 
     def _pieces(self, path: str, leaf: Leaf) -> Iterator[Document]:
         """One leaf that has no room with what must stand around it: by itself, cut at the ends of lines if need be."""

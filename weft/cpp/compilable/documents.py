@@ -15,7 +15,7 @@ from .cuts import Cutter
 _LOOK = 16
 """Files that follow in the order and may fill the rest of a document."""
 
-_WRITTEN_PER_DISTINCT = 1.85
+_WRITTEN_PER_DISTINCT = 1.7
 """Tokens written for each distinct one, at most, where headers are pasted."""
 
 
@@ -49,9 +49,9 @@ def documents(
     index = ProjectIndex(project, meanings)
     size = functools.cache(lambda path: count_tokens(index.facts[path].text))
     ledger = Ledger(_WRITTEN_PER_DISTINCT)
-    cutter = Cutter(index, max_tokens, count_tokens, ledger)
+    cutter = Cutter(index, max_tokens, cross_depth, count_tokens, ledger)
     known = names(index)
-    amalgams = Amalgamator(index, cutter.leaves, size, max_tokens, cross_depth, count_tokens, known, ledger)
+    amalgams = Amalgamator(index, cutter.headers, size, max_tokens, cross_depth, count_tokens, known, ledger)
     waiting = _order(index)
     for position, path in enumerate(waiting):
         if path in ledger.covered or not index.facts[path].text.strip():
@@ -69,11 +69,12 @@ def documents(
                 ledger.covered.update(roots)
                 yield document
                 continue
-        if stands_whole and circle_fits:
-            room = Room(index, size, max_tokens, cross_depth, ledger)
-            room.begin(path)
+        room = Room(index, size, max_tokens, cross_depth, ledger)
+        room.begin(path)
+        if cross_depth > 0 and circle_fits:
+            room.fill()
+        if stands_whole and circle_fits and not (room.lacks_headers() and cutter.opens(path)):
             if cross_depth > 0:
-                room.fill()
                 room.extend(following, known)
             document = room.document(count_tokens)
             while document.n_tokens > max_tokens and room.drop_last():

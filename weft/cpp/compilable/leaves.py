@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..index import FileFacts, is_guard
+from ..index import FileFacts, is_guard, is_prelude
 from ..items import Item
 from ..symbols import (
     LAMBDA,
@@ -91,6 +91,9 @@ class Leaf:
     count: Callable[[bytes], int]
     read: frozenset[bytes] = frozenset()
     """Names that the text uses which its includes bring."""
+
+    included: str | None = None
+    """What an include line brings, if a text needs one such line only."""
 
     @functools.cached_property
     def makes_local(self) -> bool:
@@ -223,6 +226,7 @@ def leaves_of(
     largest: int,
     late: Callable[[Item], frozenset[bytes] | None],
     read: Callable[[Item], frozenset[bytes]],
+    once: Callable[[Item], str | None],
     first: int = 0,
 ) -> Leaves:
     """The leaves of a file.
@@ -233,9 +237,10 @@ def leaves_of(
         largest: Tokens; a class above it is opened, so that documents can hold a part of its members.
         late: For an include line after the first declaration: the names that it brings, None if it just stays.
         read: Names that the text uses which an item's includes bring into the middle of the code.
+        once: For an include line: what it brings, if a text needs one such line only.
         first: Place of the first leaf.
     """
-    return _Builder(facts, count, largest, late, read, first).build()
+    return _Builder(facts, count, largest, late, read, once, first).build()
 
 
 class _Builder:
@@ -246,10 +251,11 @@ class _Builder:
         largest: int,
         late: Callable[[Item], frozenset[bytes] | None],
         read: Callable[[Item], frozenset[bytes]],
+        once: Callable[[Item], str | None],
         first: int,
     ) -> None:
         self._facts, self._count, self._largest, self._late = facts, count, largest, late
-        self._first, self._read = first, read
+        self._first, self._read, self._once = first, read, once
         self._leaves: list[Leaf] = []
         length = len(facts.text)
         file = Item(0, length, "linkage", inner=0, tail=length)
@@ -315,7 +321,7 @@ class _Builder:
         if item.kind in ("namespace", "linkage") or item is self._facts.guard_item:
             return True
         if item.kind == "conditional":
-            return len(text) > min(_WHOLE_GROUP, _BYTES * self._largest) and not _is_prelude(item)
+            return len(text) > min(_WHOLE_GROUP, _BYTES * self._largest) and not is_prelude(item)
         return item.kind == "type" and len(text) > self._largest and self._count(text) > self._largest
 
     def _table(self, item: Item, scope: Scope, text: bytes) -> bool:
@@ -362,7 +368,7 @@ class _Builder:
         sticky = sticky or (item.kind == "invocation" and scope.item.kind == "type" and len(text) < 200)
         if item.kind == "macro" and item.end - item.head < _SHORT_MACRO:
             sticky = item.head < self._last_include  # which may ask for it
-        if item.kind == "include" or (item.kind == "conditional" and _is_prelude(item)):
+        if item.kind == "include" or (item.kind == "conditional" and is_prelude(item)):
             brought = self._late(item) if self._in_code and item.kind == "include" else None
             sticky = brought is None
             defines = defines if brought is None else set(brought)
@@ -373,6 +379,7 @@ class _Builder:
         if b"include" in text:
             leaf.read = self._read(item)
         if sticky:
+            leaf.included = self._once(item) if item.kind == "include" else None
             everywhere = scope.item is self._facts.guard_item or (item.kind == "include" and _in_guards(scope))
             (self._file if everywhere else scope).sticky.append(leaf)
 
@@ -391,9 +398,3 @@ def in_type(leaf: Leaf) -> bool:
 def _in_guards(scope: Scope) -> bool:
     """Whether nothing is around an item but guards, of the file or of headers that were pasted into it."""
     return scope.parent is None or (is_guard(scope.item) and _in_guards(scope.parent))
-
-
-def _is_prelude(item: Item) -> bool:
-    """A group of nothing but directives that includes something."""
-    kinds = {inner.kind for child in item.children for inner in child.leaves()}
-    return "include" in kinds and kinds <= {"include", "macro", "pragma", "directive", "branch", "comment"}

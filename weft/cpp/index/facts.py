@@ -146,6 +146,12 @@ def file_facts(file: SourceFile, markers: Mapping[str, int] = MappingProxyType({
     return FileFacts(file, markers)
 
 
+def is_prelude(item: Item) -> bool:
+    """A group of nothing but directives that includes something."""
+    kinds = {inner.kind for child in item.children for inner in child.leaves()}
+    return "include" in kinds and kinds <= {"include", "macro", "pragma", "directive", "branch", "comment"}
+
+
 def is_guard(group: Item) -> bool:
     """Whether an `#if` group keeps its text from standing twice, as that of a whole file or of one that was pasted."""
     test = _GUARD_TEST.match(group.name.encode())
