@@ -30,7 +30,7 @@ def _is_tied(leaf: Leaf) -> bool:
     if leaf.item.kind in ("function", "prototype") and any(name.startswith(b"operator") for name in leaf.defines):
         return True
     if leaf.item.kind == "function" and leaf.item.name.startswith("::"):  # a constant may need it
-        return re.search(rb"(?i:constexpr)", leaf.text[: leaf.item.body - leaf.item.start]) is not None
+        return b"constexpr" in leaf.text[: leaf.item.body - leaf.item.start].lower()
     if leaf.item.kind == "prototype" and b"->" in leaf.text and leaf.item.name[:1].isupper():
         return True
     return is_special(leaf)

@@ -81,7 +81,9 @@ def at_brace(head: bytes) -> tuple[Kind | None, str]:
     operator = _OPERATOR.search(plain)
     if _ASSIGNS.search(_OPERATOR.sub(b" ", plain)) or not plain.strip():
         return None, ""
-    if plain.rstrip().endswith((b"requires", b"requires ()")) or re.search(rb"\brequires\s*(?:\(\))?\s*$", plain):
+    if b"requires" in plain and (
+        plain.rstrip().endswith((b"requires", b"requires ()")) or re.search(rb"\brequires\s*(?:\(\))?\s*$", plain)
+    ):
         return None, ""
     if b"()" in (plain if operator else _outside_angles(plain)):
         if _MEMBER_INIT.search(plain) and re.search(rb"[\w>]\s*$", plain):

@@ -97,8 +97,7 @@ def _enum(item: Item, text: bytes) -> set[bytes]:
 def _function(head: bytes) -> set[bytes]:
     plain, _ = without_template(head)
     plain = plain[: member_initialisers(plain)]
-    operator = _OPERATOR.search(plain)
-    if operator:
+    if b"operator" in plain and (operator := _OPERATOR.search(plain)):
         qualified = plain[: operator.start()].rstrip().endswith(b"::")
         return set() if qualified else operators(plain)
     made_names = set(_MADE_NAME.findall(plain))
