@@ -72,11 +72,11 @@ def test_the_layout_of_the_config_wins() -> None:
 
 @pytest.mark.parametrize("convert", [torch.nn.Module.bfloat16, torch.nn.Module.half, torch.nn.Module.double])
 def test_tables_stay_float32_and_exact(convert: object) -> None:
-    rope, before = RotaryEmbedding(8), inverse_frequencies(8, RopeConfig())
+    rope, frequencies = RotaryEmbedding(8), inverse_frequencies(8, RopeConfig())
     convert(rope)  # type: ignore[operator]
     rope.to(dtype=torch.bfloat16)
-    assert rope.inv_freq.dtype == torch.float32
-    assert torch.equal(rope.inv_freq, before)
+    assert rope.turns.dtype == torch.float32
+    assert torch.equal(rope.turns, torch.cat([-frequencies, frequencies]))
     far = torch.tensor([[100_003]])  # not representable in bfloat16
     assert torch.equal(rope(far)[0], RotaryEmbedding(8)(far)[0])
 
@@ -84,8 +84,9 @@ def test_tables_stay_float32_and_exact(convert: object) -> None:
 def test_survives_the_meta_device() -> None:
     with torch.device("meta"):
         rope = RotaryEmbedding(8)
-    assert rope.inv_freq.is_meta
-    assert torch.equal(rope.to_empty(device="cpu").inv_freq, inverse_frequencies(8, RopeConfig()))
+    assert rope.turns.is_meta
+    frequencies = inverse_frequencies(8, RopeConfig())
+    assert torch.equal(rope.to_empty(device="cpu").turns, torch.cat([-frequencies, frequencies]))
     assert not rope.state_dict()
 
 

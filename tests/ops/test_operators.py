@@ -6,6 +6,7 @@ from importlib import import_module
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.ops.torch_cases import BLOCKS, SELECT, Case, error, make, qkv
 from weft.ops import linear_cross_entropy, native_sparse_attention
@@ -41,8 +42,8 @@ def calls() -> dict[str, tuple[Callable, tuple]]:
             selection._forward,
             (q.detach(), k_cmp.detach(), torch.zeros(1, 40, 4), None, None, None, 0, 8, 4, 16, 3, 0.5),
         ),
-        "decode-cpu": (decode_cpu.decode_step, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
-        "decode": (decode.decode_step, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
+        "decode-cpu": (decode_cpu.decode_step.operator, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
+        "decode": (decode.decode_step.operator, (*one, None, None, None, None, 39, 8, 4, 16, 3, 20, 0.5)),
         "cross-entropy": (entropy._forward, (hidden, weight, torch.arange(6), -100, 5.0)),
         "cross-entropy-sum": (one_pass._loss_and_gradients, (hidden, weight, torch.arange(6), -100, 5.0)),
     }
@@ -53,6 +54,31 @@ def test_operator_keeps_its_contracts(name: str):
     operator, arguments = calls()[name]
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")  # tracing as a whole is tested below
     torch.library.opcheck(operator, arguments, test_utils=checks)
+
+
+class Seen(TorchDispatchMode):
+    """Names of the operators that ran."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.add(operator.name())
+        return operator(*args, **(kwargs or {}))
+
+
+def test_a_decode_step_is_an_operator_to_modes_and_to_the_profiler():
+    _, (*arguments,) = calls()["decode"]
+    alone = decode.decode_step(*arguments)
+    with Seen() as seen:
+        watched = decode.decode_step(*arguments)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        profiled = decode.decode_step(*arguments)
+    assert "weft::native_sparse_decode" in seen.names
+    assert "weft::native_sparse_decode" in {event.key for event in profiler.key_averages()}
+    for result in (watched, profiled):
+        assert all(map(torch.equal, result, alone))
 
 
 def test_a_training_step_is_one_graph():

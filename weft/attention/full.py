@@ -61,8 +61,8 @@ class FullAttention(HeadsLayer):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
         """Attend: x (B, T, hidden_size) -> (B, T, hidden_size); the arguments are ``AttentionModule.forward``'s."""
-        positions, step = self._begin(x, positions, cache, cu_seqlens, lengths)
-        q, k, v = self._project(x, positions)
+        at, step = self._begin(x, positions, cache, cu_seqlens, lengths)
+        q, k, v = self._project(x, at)
         if cache is None or step is None:
             backend = self.choice.name_for(q, varlen=cu_seqlens is not None)
             return self._output(full_attention(q, k, v, scale=self.scale, cu_seqlens=cu_seqlens, backend=backend))

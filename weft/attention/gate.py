@@ -2,11 +2,11 @@
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weft.attention.config import BRANCHES
+from weft.ops.masked_attention import at_least_float32
 
 
 class BranchGate(nn.Module):
@@ -39,8 +39,8 @@ class BranchGate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gates of x (B, T, hidden_size): (B, T, H, 3) in at least float32, in the order of ``BRANCHES``."""
-        logits = self.output(F.silu(self.hidden(x))).unflatten(-1, (self.num_heads, len(BRANCHES)))
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        logits = self.output(F.silu(self.hidden(x.flatten(0, 1)))).view(*x.shape[:2], self.num_heads, len(BRANCHES))
+        logits = at_least_float32(logits)
         if self.temperature != 1.0:
             logits = logits / self.temperature
         return logits.softmax(dim=-1) if self.kind == "softmax" else logits.sigmoid()

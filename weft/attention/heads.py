@@ -62,16 +62,21 @@ class HeadsLayer(AttentionLayer):
         )
         self.choice = self._choose(spec)
 
-    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, at: Tensor | int) -> tuple[Tensor, Tensor, Tensor]:
         """q (B, T, H, Dk), k (B, T, branches * G, Dk), both rotated, and v (B, T, branches * G, Dv)."""
-        turn = self.rope(positions)
-        q = self.rope.rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), turn)
-        k = self.rope.rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), turn)
-        return q, k, self.v_proj(x).unflatten(-1, (-1, self.v_head_dim))
+        # For one token the small operations cost what the products save. Hence rows: of (B, T, hidden_size) torch makes
+        # rows itself, more slowly. And the products first: their weights push out of the caches what the rest runs on.
+        B, T, _ = x.shape
+        rows = x.flatten(0, 1)
+        q, k, v = self.q_proj(rows), self.k_proj(rows), self.v_proj(rows)
+        turn = self.rope(at)
+        q = self.rope.rotate(self.q_norm(q.view(B, T, -1, self.head_dim)), turn)
+        k = self.rope.rotate(self.k_norm(k.view(B, T, -1, self.head_dim)), turn)
+        return q, k, v.view(B, T, -1, self.v_head_dim)
 
     def _output(self, out: Tensor) -> Tensor:
         """(B, T, H, Dv) -> (B, T, hidden_size)."""
-        return self.o_proj(out.flatten(-2))
+        return self.o_proj(out.flatten(2).flatten(0, 1)).view(*out.shape[:2], -1)
 
     def _cache_layout(self, dtype: torch.dtype | None, device: torch.device | str | None) -> Layout:
         return self._layout(

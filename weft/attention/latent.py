@@ -119,8 +119,8 @@ class LatentAttention(AttentionLayer):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
         """Attend: x (B, T, hidden_size) -> (B, T, hidden_size); the arguments are ``AttentionModule.forward``'s."""
-        positions, step = self._begin(x, positions, cache, cu_seqlens, lengths)
-        q_nope, q_rope, latent, k_rope = self._project(x, positions)
+        at, step = self._begin(x, positions, cache, cu_seqlens, lengths)
+        q_nope, q_rope, latent, k_rope = self._project(x, at)
         if cache is None or step is None:
             entries = torch.cat([latent, k_rope], dim=-1)
             out = self._attend_expanded(q_nope, q_rope, entries, cu_seqlens=cu_seqlens)
@@ -133,7 +133,7 @@ class LatentAttention(AttentionLayer):
         cache.commit(step, lambda: {"latent": read_tokens(step.positions())})
         return self.o_proj(out.to(x.dtype).flatten(-2))
 
-    def _project(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, at: Tensor | int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """q_nope (B, T, H, n), q_rope (B, T, H, p), latent (B, T, 1, r) and k_rope (B, T, 1, p), rotated."""
         if self.config.q_lora_rank:
             q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
@@ -141,7 +141,7 @@ class LatentAttention(AttentionLayer):
             q = self.q_proj(x)
         q_nope, q_rope = q.unflatten(-1, (self.num_heads, -1)).split([self.nope_dim, self.rope_dim], dim=-1)
         latent, k_rope = self.kv_a_proj_with_mqa(x).unsqueeze(2).split([self.latent_dim, self.rope_dim], dim=-1)
-        turn = self.rope(positions)
+        turn = self.rope(at)
         return q_nope, self.rope.rotate(q_rope, turn), self.kv_a_layernorm(latent), self.rope.rotate(k_rope, turn)
 
     def _attend_expanded(self, q_nope: Tensor, q_rope: Tensor, entries: Tensor, **where: Any) -> Tensor:

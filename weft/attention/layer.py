@@ -71,8 +71,12 @@ class AttentionLayer(nn.Module):
         cache: LayerCache | None,
         cu_seqlens: Tensor | None,
         lengths: Tensor | Sequence[int] | None,
-    ) -> tuple[Tensor, Step | None]:
-        """Check what came; the positions of the tokens, and the cache's step if there is one."""
+    ) -> tuple[Tensor | int, Step | None]:
+        """Check what came; the positions of the tokens, and the cache's step if there is one.
+
+        The positions are an int where all rows have one token at the same place, on a CPU: elsewhere a recorded graph
+        shall read them from the device.
+        """
         name = type(self).__name__
         if x.ndim != 3 or x.shape[2] != self.hidden_size or x.shape[1] == 0:
             raise ValueError(
@@ -103,11 +107,13 @@ class AttentionLayer(nn.Module):
                 f"{cache.lengths.device}; make the cache with the batch size and device of x"
             )
         step = cache.begin(x.shape[1], lengths)
-        if positions is None:
-            positions = cache.lengths[:, None]
-            if x.shape[1] > 1:
-                positions = positions + torch.arange(x.shape[1], device=x.device)
-        return positions, step
+        if positions is not None:
+            return positions, step
+        if x.shape[1] > 1:
+            return cache.lengths[:, None] + torch.arange(x.shape[1], device=x.device), step
+        if step.even and x.device.type == "cpu" and not torch.compiler.is_compiling():
+            return step.starts[0], step
+        return cache.lengths[:, None], step
 
     def _layout(
         self,

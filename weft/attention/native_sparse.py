@@ -124,10 +124,10 @@ class NativeSparseAttention(HeadsLayer):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
         """Attend: x (B, T, hidden_size) -> (B, T, hidden_size); the arguments are ``AttentionModule.forward``'s."""
-        positions, step = self._begin(x, positions, cache, cu_seqlens, lengths)
-        q, keys, values = self._project(x, positions)
-        k, v = self._by_branch(keys), self._by_branch(values)
+        at, step = self._begin(x, positions, cache, cu_seqlens, lengths)
         gates = self._gates(x)
+        q, keys, values = self._project(x, at)
+        k, v = self._by_branch(keys), self._by_branch(values)
         if cache is None or step is None:
             k_cmp = self.k_compressor(k[0], cu_seqlens=cu_seqlens)
             v_cmp = self.v_compressor(v[0], cu_seqlens=cu_seqlens)
@@ -204,7 +204,7 @@ class NativeSparseAttention(HeadsLayer):
         """The branches' own parts of keys or values (B, T, branches * G, D), or the shared one three times."""
         if self.config.shared_kv:
             return (x,) * len(BRANCHES)
-        return x.unflatten(2, (len(BRANCHES), self.num_groups)).unbind(2)
+        return x.view(*x.shape[:2], len(BRANCHES), self.num_groups, -1).unbind(2)
 
     def _gates(self, x: Tensor) -> Tensor:
         """(B, T, H, 3), at least float32."""

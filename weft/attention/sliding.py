@@ -70,8 +70,8 @@ class SlidingWindowAttention(HeadsLayer):
         lengths: Tensor | Sequence[int] | None = None,
     ) -> Tensor:
         """Attend: x (B, T, hidden_size) -> (B, T, hidden_size); the arguments are ``AttentionModule.forward``'s."""
-        positions, step = self._begin(x, positions, cache, cu_seqlens, lengths)
-        q, k, v = self._project(x, positions)
+        at, step = self._begin(x, positions, cache, cu_seqlens, lengths)
+        q, k, v = self._project(x, at)
         if cache is None or step is None:
             out = sliding_attention(
                 q,

@@ -162,7 +162,7 @@ def test_operator_keeps_its_contracts_and_compiles(device: torch.device):
     names = ("q", "k_cmp", "v_cmp", "k_sel", "v_sel", "k_win", "v_win", "gates", "window_positions")
     places = (None, call["query_offset"], call["kv_lengths"], 0)
     arguments = (*(call[name] for name in names), *places, 8, 4, 16, 3, 20, 0.25)
-    torch.library.opcheck(decode_step, arguments, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(decode_step.operator, arguments, test_utils=("test_schema", "test_faketensor"))
 
     def step(*inputs: Tensor) -> tuple[Tensor, Tensor]:
         return native_sparse_attention(**call | dict(zip(names, inputs, strict=True)), backend="triton")

@@ -50,7 +50,7 @@ class Ring:
         if step.width == 1:
             self.write(step, k, v)
             slots = min(step.longest, self.sinks + self.size)
-            return token_view(self.k, slots), token_view(self.v, slots), self.positions[:, :slots]
+            return token_view(self.k, slots), token_view(self.v, slots), self.positions.narrow(1, 0, slots)
         past = self.before(step, self.window - 1)
         self.write(step, k, v)
         k, v = k.to(self.k.dtype), v.to(self.v.dtype)
@@ -81,7 +81,7 @@ class Ring:
             position = step.starts[0]
             slot = position if position < self.sinks else self.sinks + (position - self.sinks) % self.size
             placement = Placement(slot)
-            self.positions[:, slot] = position
+            self.positions.select(1, slot).fill_(position)
         else:
             positions = step.positions()  # (B, T) on the host
             ends = torch.tensor(step.ends)[:, None]

@@ -111,7 +111,7 @@ class Placement:
         """Put new (B, T, G, D) into the buffer, in the buffer's dtype. No gradient flows through it."""
         new = new.detach()
         if self.slot is not None:
-            buffer[:, :, self.slot : self.slot + new.shape[1]].copy_(new.transpose(1, 2))
+            buffer.narrow(2, self.slot, new.shape[1]).copy_(new.transpose(1, 2))
         elif self.index is not None:
             rows, columns, slots = self.index
             buffer.transpose(1, 2)[rows if self.pages is None else self.pages, slots] = new[rows, columns].to(
@@ -126,7 +126,7 @@ def to_device(x: Tensor, device: torch.device) -> Tensor:
 
 def token_view(buffer: Tensor, slots: int) -> Tensor:
     """The first ``slots`` of a buffer (B, G, slots, D), as (B, slots, G, D); no copy."""
-    return buffer[:, :, :slots].transpose(1, 2)
+    return buffer.narrow(2, 0, slots).transpose(1, 2)
 
 
 def take_rows(buffer: Tensor, order: Tensor, slots: int) -> Tensor:

@@ -4,10 +4,12 @@ Legend: B batch, H query heads, G key/value groups, Dk and Dv head dims, n block
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 
 class StepInputs(NamedTuple):
@@ -71,15 +73,39 @@ _ARGUMENTS = ", ".join(f"{_TYPES[kind]} {name}" for name, kind in StepInputs.__a
 _SCHEMA = f"({_ARGUMENTS}) -> (Tensor, Tensor)"
 
 
-def decode_operator(
-    name: str, *, device: str = "default"
-) -> Callable[[Callable[[StepInputs], tuple[Tensor, Tensor]]], Any]:
+StepFunction: TypeAlias = Callable[[StepInputs], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class DecodeOperator:
+    """Called with the fields of `StepInputs` one by one: as an operator where somebody looks on, else as a function.
+
+    A processor whose caches hold a layer's weights takes 0.2 ms from the dispatcher to the function and back: a tenth
+    of a compiled kernel's time.
+
+    Args:
+        operator: What torch.compile, modes (fake tensors, tracing) and the profiler see.
+        function: What it does.
+    """
+
+    operator: Callable[..., tuple[Tensor, Tensor]]
+    function: StepFunction
+
+    def __call__(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        if torch.compiler.is_compiling() or type(arguments[0]) is not Tensor or _somebody_looks_on():
+            return self.operator(*arguments)
+        return self.function(StepInputs(*arguments))
+
+
+def _somebody_looks_on() -> bool:
+    return is_in_torch_dispatch_mode() or torch.autograd._profiler_enabled()
+
+
+def decode_operator(name: str, *, device: str = "default") -> Callable[[StepFunction], DecodeOperator]:
     """Registers `native_sparse_attention` of one query a row (Tq = 1), forward only, as an operator.
 
-    With nothing between torch's dispatcher and the function: `torch.library.custom_op` wraps it once more, in what an
-    operator with a gradient or with aliases needs. For one decode step that is Python which a processor whose caches
-    hold weights runs for 0.2 ms: a tenth of a compiled kernel's time. The caller sees to it that no gradient is asked
-    for.
+    Without what `torch.library.custom_op` wraps around it for gradients and aliases. The caller sees to it that no
+    gradient is asked for.
 
     Args:
         name: "weft::" and the operator's own.
@@ -87,15 +113,15 @@ def decode_operator(
 
     Returns:
         A decorator. The function changes none of its inputs and gives out (B, 1, H, Dv) in q's dtype and lists
-        (B, 1, G, n) int32; what stands in its place takes the fields of `StepInputs` one by one.
+        (B, 1, G, n) int32.
     """
 
-    def register(function: Callable[[StepInputs], tuple[Tensor, Tensor]]) -> Any:
+    def register(function: StepFunction) -> DecodeOperator:
         torch.library.define(name, _SCHEMA)
         torch.library.impl(name, device)(lambda *arguments: function(StepInputs(*arguments)))
         torch.library.register_fake(name)(_shapes)
         namespace, _, own = name.partition("::")
-        return getattr(getattr(torch.ops, namespace), own).default
+        return DecodeOperator(getattr(getattr(torch.ops, namespace), own).default, function)
 
     return register
 

@@ -13,8 +13,9 @@ namespace weft::decode {
 
 constexpr int64_t RUN = 256;   // keys of a run at most
 constexpr int64_t TILE = 64;   // keys at once: their values stay in the first-level cache while all heads read them
-constexpr int64_t AHEAD = 16;  // keys between the one that is read and the one that is fetched
+constexpr int64_t AHEAD = 8;   // keys between the one that is read and the one that is fetched
 constexpr int64_t LINE = 16;   // floats in a cache line
+constexpr int64_t LINE_BYTES = 64;
 constexpr int64_t SHORT = 16;  // slots of a page below which its keys are copied
 
 inline int64_t whole_lanes(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
@@ -49,54 +50,59 @@ struct Cache {
     }
 };
 
-// Fetches rows of a cache line by line, while something else is computed.
+// Fetches rows of a cache while something else is computed, in the order of memory: the hardware fetches along.
 class RowsAhead {
    public:
     RowsAhead(const Cache& cache, int64_t b, int64_t first, int64_t g, int64_t count)
         : cache_(&cache), b_(b), g_(g), next_(first), left_(count) {
         const Tensor& x = *cache.x;
         size_ = x.dtype == FLOAT32 ? 4 : 2;
-        stride_ = size_ * x.stride[1];
-        bytes_ = size_ * x.size[3];
-        jump();
+        row_ = size_ * x.size[3];
+        dense_ = x.stride[1] == x.size[3];
     }
+    // The next lines; this stands in the innermost loops, where a test for each line would cost more than it fetches.
     void fetch(int64_t lines) {
-        for (; lines > 0 && left_ > 0; --lines) {
-            __builtin_prefetch(row_ + at_, 0, 3);
-            at_ += 4 * LINE;
-            if (at_ < bytes_) continue;
-            at_ = 0;
-            row_ += stride_;
-            --left_;
-            if (--together_ == 0) jump();
-        }
+        if (lines * LINE_BYTES > room_) return fetch_across(lines);
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(at_ + i * LINE_BYTES, 0, 3);
+        at_ += lines * LINE_BYTES;
+        room_ -= lines * LINE_BYTES;
     }
 
    private:
-    // To the next stretch of rows that lie side by side; past the last page there is nothing to fetch.
-    void jump() {
-        if (!cache_->has(b_, next_)) {
-            left_ = 0;
-            return;
+    void fetch_across(int64_t lines) {
+        for (; lines > 0 && (room_ > 0 || enter()); --lines) {
+            __builtin_prefetch(at_, 0, 3);
+            at_ += LINE_BYTES;
+            room_ -= LINE_BYTES;
         }
-        row_ = static_cast<const char*>(cache_->x->data) + size_ * cache_->offset(b_, next_, g_);
-        together_ = cache_->together(next_);
-        next_ += together_;
+    }
+    // To the next stretch of memory without gaps: one row, or all that lie side by side. False past the last row or page.
+    bool enter() {
+        if (left_ <= 0 || !cache_->has(b_, next_)) return false;
+        const int64_t rows = dense_ ? std::min(left_, cache_->together(next_)) : 1;
+        at_ = static_cast<const char*>(cache_->x->data) + size_ * cache_->offset(b_, next_, g_);
+        room_ = rows * row_;
+        next_ += rows;
+        left_ -= rows;
+        return true;
     }
 
     const Cache* cache_;
-    const char* row_ = nullptr;
-    int64_t b_, g_, next_, left_, size_, stride_, bytes_, together_ = 0, at_ = 0;
+    const char* at_ = nullptr;
+    int64_t b_, g_, next_, left_, size_, row_, room_ = 0;
+    bool dense_;
 };
 
-// scores (KEYS x PANELS vectors) = keys (KEYS x width) * queries (width x PANELS vectors)
+// scores (KEYS x PANELS vectors) = keys (KEYS x width) * queries (width x PANELS vectors); meanwhile as many keys are
+// fetched, and `value_lines` lines of values for each line of a key.
 template <int KEYS, int PANELS>
 inline void score_block(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
-                        int64_t width, RowsAhead& next_keys, RowsAhead& values) {
+                        int64_t width, RowsAhead& next_keys, RowsAhead& values, int64_t value_lines) {
     vec sums[KEYS][PANELS] = {};
     for (int64_t line = 0; line < width; line += LINE) {
-        next_keys.fetch(KEYS);  // in the order of memory: the hardware fetches along
-        values.fetch(KEYS);
+        next_keys.fetch(KEYS);
+        values.fetch(value_lines);
         const int64_t end = std::min(line + LINE, width);
         for (int64_t d = line; d < end; ++d) {
             vec q[PANELS];
@@ -117,13 +123,16 @@ inline void score_block(float* scores, int64_t ld, const float* keys, int64_t st
 // The same for any number of keys.
 template <int PANELS>
 inline void score_panels(float* scores, int64_t ld, const float* keys, int64_t stride, const float* queries,
-                         int64_t width, int64_t count, RowsAhead& next_keys, RowsAhead& values) {
+                         int64_t width, int64_t count, RowsAhead& next_keys, RowsAhead& values, int64_t value_width) {
     constexpr int KEYS = (LANES == 16 ? 16 : 8) / (PANELS == 1 ? 2 : PANELS);  // sums that fit the registers
+    const int64_t lines = (KEYS * value_width + width - 1) / width;
     int64_t i = 0;
     for (; i + KEYS <= count; i += KEYS)
-        score_block<KEYS, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values);
+        score_block<KEYS, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values,
+                                  lines);
     for (; i < count; ++i)
-        score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values);
+        score_block<1, PANELS>(scores + i * ld, ld, keys + i * stride, stride, queries, width, next_keys, values,
+                               (lines + KEYS - 1) / KEYS);
 }
 
 // Rows [first, first + count) of a cache, of one batch row and group, as float32; `buffer` holds what must be widened
@@ -172,11 +181,14 @@ inline void attend_run(const GroupQueries& q, const Cache& k, const Cache& v, in
         float* w = weights + i * ld;
         int64_t p = 0;
         for (; p + 4 * LANES <= ld; p += 4 * LANES)
-            score_panels<4>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
+            score_panels<4>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values,
+                            value_width);
         for (; p + 2 * LANES <= ld; p += 2 * LANES)
-            score_panels<2>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
+            score_panels<2>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values,
+                            value_width);
         for (; p < ld; p += LANES)
-            score_panels<1>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values);
+            score_panels<1>(w + p, ld, rows.data, rows.stride, q.data + p, width, n, next_keys, values,
+                            value_width);
     }
     for (int64_t p = 0; p < ld; p += LANES) {
         vec peak = load(weights + p), total = {};
