@@ -2,9 +2,10 @@
 
 import re
 
+from weft.cpp.compilable.division import leaves_of
 from weft.cpp.compilable.forms import Form
 from weft.cpp.compilable.least import Needs, needs_of
-from weft.cpp.compilable.leaves import Leaf, Leaves, leaves_of
+from weft.cpp.compilable.leaves import Leaf, Leaves
 from weft.cpp.compilable.members import Members
 from weft.cpp.compilable.narrow import NarrowSelection
 from weft.cpp.index import file_facts

@@ -8,7 +8,8 @@ import pytest
 
 from weft.cpp.compilable import documents
 from weft.cpp.compilable.closure import Selection, selected
-from weft.cpp.compilable.leaves import Leaves, leaves_of
+from weft.cpp.compilable.division import leaves_of
+from weft.cpp.compilable.leaves import Leaves
 from weft.cpp.compilable.members import Members
 from weft.cpp.compilable.narrow import NarrowSelection
 from weft.cpp.index import file_facts

@@ -11,9 +11,10 @@ from ..index import ProjectIndex
 from ..items import Item
 from .closure import Care, Selection, selected
 from .clusters import Ledger
+from .division import leaves_of
 from .forms import Form
 from .headers import Headers
-from .leaves import PLACES, Leaf, Leaves, leaves_of
+from .leaves import PLACES, Leaf, Leaves
 from .members import Members
 from .narrow import NarrowSelection
 from .pasting import paste

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from ..symbols import identifiers
-
-if TYPE_CHECKING:
-    from .leaves import Leaf
+from .leaves import Leaf
 
 _SPECIALISES = re.compile(rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s[^{;:]*<")
 _PATTERN = re.compile(
     rb"template\s*<[^{;]*>\s*(?:class|struct|union)\s+(?:[A-Z_]+\s+)?((?:\w+::)*\w+\s*<(?:[^<>,{};]|<[^<>{};]*>)*)"
 )
+_HEAD = 400
+"""Bytes of a class in which its name with arguments is looked for: the expressions would else read long bodies."""
+
 _VIRTUAL = re.compile(rb"\b(?:virtual|override|final)\b")
 
 
@@ -43,12 +43,12 @@ def is_special(leaf: Leaf) -> bool:
 
 def specialises(text: bytes) -> bool:
     """Whether a class that begins here specialises a template."""
-    return _SPECIALISES.match(text[:400]) is not None
+    return _SPECIALISES.match(text[:_HEAD]) is not None
 
 
 def pattern(leaf: Leaf) -> set[bytes]:
     """Names of the template that is specialised and of its first argument."""
-    found = _PATTERN.match(leaf.text[leaf.item.head - leaf.item.start :][:400])
+    found = _PATTERN.match(leaf.text[leaf.item.head - leaf.item.start :][:_HEAD])
     return set() if found is None else identifiers(found[1])
 
 
