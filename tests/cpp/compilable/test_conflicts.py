@@ -65,6 +65,17 @@ def test_headers_of_two_files_may_not_define_the_same_class() -> None:
         assert any({"map.cc", "set.cc"} <= set(found) for found in paths(tree)) is together
 
 
+def test_what_an_include_that_stays_brings_may_not_be_another_files_class() -> None:
+    header = HEADER.format("COMPARATOR").replace("int value;", "int value[10]; " + "int more; " * 400)  # no room
+    for own, together in (("COMPARATOR_type", False), ("Other", True)):
+        tree = {
+            "comparator.h": header,
+            "a.cc": f"struct {own} {{ bool less; }};\nint first({own} x) {{ return x.less; }}\n",
+            "b.cc": '#include "comparator.h"\nint second(COMPARATOR_type x) { return x.value[0]; }\n',
+        }
+        assert any({"a.cc", "b.cc"} <= set(found) for found in paths(tree)) is together
+
+
 def test_a_class_that_a_header_announces_stands_for_the_header_that_stays_included() -> None:
     members = "".join(f"  int member_{n}(int a, int b);\n" for n in range(90))
     late = "class Late;\nint late(const Late&);\n"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..document import Document, Kind
 from ..index import ProjectIndex
-from .conflicts import Names, names_of
+from .conflicts import Names
 from .pasting import may_join, paste
 from .segments import to_document
 
@@ -176,15 +176,3 @@ class Room:
                 segments += paste(self.index, root, self.members, done)
         kind: Kind = "whole" if len(done) == 1 else "cluster"
         return to_document(segments, self.index, kind=kind, count_tokens=count_tokens)
-
-
-def names(index: ProjectIndex) -> Callable[[str], Names]:
-    """Names of a file for `Room.extend`, each worked out once."""
-    known: dict[str, Names] = {}
-
-    def of(path: str) -> Names:
-        if path not in known:
-            known[path] = names_of(index.facts[path], index.twins(path))
-        return known[path]
-
-    return of

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
-from ..index import FileFacts
+from ..index import FileFacts, ProjectIndex
 from ..items import Item
 from ..symbols import defined_names
 
@@ -33,6 +34,12 @@ class Names:
     twins: frozenset[str] = frozenset()
     """Includes that may bring what the project's files define."""
 
+    reach: frozenset[str] = frozenset()
+    """The file and those that its includes may bring."""
+
+    rivals: frozenset[str] = frozenset()
+    """Other files that define one of its classes."""
+
     def clashes(self, other: Names) -> bool:
         """Whether both define a name, perhaps by an include, or one asks for the other's guard.
 
@@ -42,7 +49,7 @@ class Names:
             return True
         if self.twins != other.twins:
             return True
-        if self.classes & other.classes:
+        if self.classes & other.classes or self.rivals & other.reach or other.rivals & self.reach:
             return True
         return not (self.guarded and other.guarded) and bool(self.solid & other.solid)
 
@@ -55,16 +62,48 @@ class Names:
         return not (self.uses & (other.macros - {other.guard})) and not (other.uses & (self.macros - {self.guard}))
 
 
-def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
-    """The names of a file, which has these includes of `ProjectIndex.twins`."""
-    solid: set[bytes] = set()
+class ProjectNames:
+    """The names of a project's files, each worked out once."""
+
+    def __init__(self, index: ProjectIndex) -> None:
+        self._index = index
+        self._known: dict[str, Names] = {}
+
+    def __call__(self, path: str) -> Names:
+        if path not in self._known:
+            index, classes = self._index, self._classes[path]
+            rivals = frozenset(other for name in classes for other in self._definers[name] if other != path)
+            self._known[path] = _names_of(index.facts[path], classes, index.twins(path), index.reach(path), rivals)
+        return self._known[path]
+
+    @functools.cached_property
+    def _classes(self) -> dict[str, frozenset[bytes]]:
+        return {path: _classes_of(facts) for path, facts in self._index.facts.items()}
+
+    @functools.cached_property
+    def _definers(self) -> dict[bytes, list[str]]:
+        found: dict[bytes, list[str]] = {}
+        for path, classes in self._classes.items():
+            for name in classes:
+                found.setdefault(name, []).append(path)
+        return found
+
+
+def _classes_of(facts: FileFacts) -> frozenset[bytes]:
     classes: set[bytes] = set()
+    for item in facts.top_items:
+        _collect_classes(item, facts.text, b"", classes)
+    return frozenset(classes)
+
+
+def _names_of(
+    facts: FileFacts, classes: frozenset[bytes], twins: frozenset[str], reach: frozenset[str], rivals: frozenset[str]
+) -> Names:
+    solid: set[bytes] = set()
     macros: set[bytes] = set()
     for item in facts.items:
         _collect(item, facts.text, solid, macros)
     top = facts.top_items
-    for item in top:
-        _collect_classes(item, facts.text, b"", classes)
     includes = [position for position, item in enumerate(top) if item.kind == "include"]
     defining = [position for position, item in enumerate(top) if any(leaf.kind == "macro" for leaf in item.leaves())]
     group = facts.guard_item
@@ -74,7 +113,7 @@ def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
         defining = defining[1:]
     return Names(
         frozenset(solid),
-        frozenset(classes),
+        classes,
         frozenset(macros),
         facts.uses,
         open_namespaces=any(item.kind == "using" and not item.name for item in top),
@@ -82,6 +121,8 @@ def names_of(facts: FileFacts, twins: frozenset[str]) -> Names:
         guarded=facts.guard is not None and not facts.is_source,
         guard=guard,
         twins=twins,
+        reach=reach,
+        rivals=rivals,
     )
 
 

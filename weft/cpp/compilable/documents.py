@@ -9,7 +9,8 @@ from ..document import Document
 from ..index import Meanings, ProjectIndex
 from ..project import Project
 from .amalgams import Amalgamator
-from .clusters import Ledger, Room, names
+from .clusters import Ledger, Room
+from .conflicts import ProjectNames
 from .cuts import Cutter
 
 _LOOK = 16
@@ -50,7 +51,7 @@ def documents(
     size = functools.cache(lambda path: count_tokens(index.facts[path].text))
     ledger = Ledger(_WRITTEN_PER_DISTINCT)
     cutter = Cutter(index, max_tokens, cross_depth, count_tokens, ledger)
-    known = names(index)
+    known = ProjectNames(index)
     amalgams = Amalgamator(index, cutter.headers, size, max_tokens, cross_depth, count_tokens, known, ledger)
     waiting = _order(index)
     for position, path in enumerate(waiting):
