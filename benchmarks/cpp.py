@@ -4,13 +4,14 @@
     python benchmarks/cpp.py trees                        into benchmarks/results/cpp.json (20 minutes on two cores)
     python benchmarks/cpp.py trees --projects re2 fmt     these projects; --sample 0 compiles every document
 
-Every step leaves its result in the work folder: the same command goes on where it was stopped. A changed builder is
-seen by its documents, so their steps are done again; the compiler's verdicts are kept.
+Every step leaves its result in the work folder: the same command goes on where it was stopped. What a changed builder
+makes is built anew, and measured anew where its documents differ; the compiler's verdicts are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -78,7 +79,7 @@ def main(words: Sequence[str]) -> int:
     )
     made = corpora(tokenizer)
     for corpus in made:
-        folder = work / corpus.name
+        folder = folder_of(work, corpus)
         built(roots, corpus.config, folder)
         print(f"== {corpus.name}: {folder}", flush=True)
         result["corpora"][corpus.name] = measured(roots, corpus, folder, settings)
@@ -87,7 +88,7 @@ def main(words: Sequence[str]) -> int:
         if corpus.measured:
             for root in roots:
                 print(f"== {corpus.name}, {root.name}: order", flush=True)
-                one = ordered(root, work / corpus.name, settings)
+                one = ordered(root, folder_of(work, corpus), settings)
                 result["corpora"][corpus.name]["projects"][root.name]["order"] = one
                 write(result, args.out)
     print(f"{args.out}: written; now python tools/tables.py")
@@ -113,6 +114,14 @@ def trained(roots: Sequence[Path], folder: Path) -> Path:
     return folder
 
 
+def folder_of(work: Path, corpus: Corpus) -> Path:
+    """Where a corpus lies that this builder makes: its name has a digest of the builder's sources."""
+    digest = hashlib.sha256()
+    for source in sorted((ROOT / "weft" / "cpp").rglob("*.py")):
+        digest.update(source.read_bytes())
+    return work / f"{corpus.name}-{digest.hexdigest()[:8]}"
+
+
 def built(roots: Sequence[Path], config: BuildConfig, folder: Path) -> None:
     """The corpus, unless it is there."""
     build(Sources(projects=tuple(map(str, roots))), config, out=folder, running=Running(progress="lines"))
@@ -134,7 +143,8 @@ def ordered(root: Path, folder: Path, settings: CheckConfig) -> dict[str, Any] |
 
 def steps_of(folder: Path) -> Path:
     """Where the results of steps on exactly these documents lie."""
-    steps = folder.with_name(f"{folder.name}-steps-{digest_of(folder)[:12]}")
+    corpus, _, _ = folder.name.rpartition("-")  # whatever builder made them
+    steps = folder.with_name(f"{corpus}-steps-{digest_of(folder)[:12]}")
     steps.mkdir(exist_ok=True)
     return steps
 
