@@ -134,6 +134,15 @@ def test_a_refusal_says_who_and_how_much() -> None:
         pages.require_room([20, 15], [25, 35])
 
 
+def test_a_pool_of_a_fixed_size_never_grows() -> None:
+    pages = PageTable(1, 100, 10, 2)
+    pages.extend([0], [20])
+    with pytest.raises(AssertionError, match="1 pages more than num_pages=2: call require_room"):
+        pages.extend([20], [21])
+    assert pages.capacity == 2
+    assert len(pages.rows[0]) == 2
+
+
 def test_what_was_reordered_in_inference_mode_is_written_outside_of_it() -> None:
     pages = PageTable(1, 100, 10, None)
     pages.extend([0], [25])

@@ -62,11 +62,16 @@ class PageTable:
     def extend(self, starts: Sequence[int], ends: Sequence[int]) -> list[tuple[int, int]]:
         """Give each row the pages in which its tokens [start, end) go, none of them shared.
 
+        Where ``num_pages`` is set, `require_room` comes first: a step is refused before anything has changed.
+
         Returns:
             Pages to be copied before anything is written: (from, to).
         """
         short = sum(self._wanted(starts, ends)) - len(self._free)
         if short > 0:
+            assert self.num_pages is None, (
+                f"{short} pages more than num_pages={self.num_pages}: call require_room before extend"
+            )
             # Half as much again, so that growing costs a constant number of copies a token; never more than all rows
             # can reach together.
             most = max(len(self.rows) * self.width, self.capacity + short)
