@@ -74,7 +74,17 @@ def test_pages_of_any_size(backend: str, page: int) -> None:
 def test_a_table_that_points_nowhere_is_refused(entry: int) -> None:
     call = paged(inputs(Step((60, 33)), fill=0.0))
     call["page_table"][1, 1] = entry
-    with torch.no_grad(), pytest.raises(ValueError, match=r"row 1 of page_table is .* reads 2 pages of 32 tokens"):
+    with (
+        torch.no_grad(),
+        pytest.raises(ValueError, match=rf"page_table\[1, 1\] is {entry}, .* 32 .* first 2 pages of 32"),
+    ):
+        native_sparse_attention(**call, backend="cpu")
+
+
+def test_a_table_with_too_few_pages_is_refused() -> None:
+    call = paged(inputs(Step((33, 90)), fill=0.0))
+    call |= {"page_table": call["page_table"][:, :2], "kv_lengths": None}  # lengths on the host are looked at before
+    with torch.no_grad(), pytest.raises(ValueError, match=r"have 2 entries, .* 89 of row 1 reads 3 pages"):
         native_sparse_attention(**call, backend="cpu")
 
 

@@ -49,11 +49,19 @@ def _check_pages(page_table: Tensor, positions: list[int], k_sel: Tensor) -> Non
     used = (torch.tensor(positions) // size + 1)[:, None]  # pages of each row; 0 where t is -1
     wrong = ((page_table < 0) | (page_table >= P)) & (torch.arange(page_table.shape[1]) < used)
     short = used > page_table.shape[1]
-    if bool((wrong.any(1, keepdim=True) | short).any()):
-        row = int((wrong.any(1, keepdim=True) | short).nonzero()[0, 0])
+    if bool(short.any()):
+        row = int(short.nonzero()[0, 0])
         raise ValueError(
-            f"native_sparse_attention: row {row} of page_table is {page_table[row].tolist()}, the query at position"
-            f" {positions[row]} reads {int(used[row])} pages of {size} tokens; each must be one of 0..{P - 1}"
+            f"native_sparse_attention: the rows of page_table have {page_table.shape[1]} entries, the query at position"
+            f" {positions[row]} of row {row} reads {int(used[row])} pages of {size} tokens; pass the whole table, or"
+            " correct query_offset"
+        )
+    if bool(wrong.any()):
+        row, index = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"native_sparse_attention: page_table[{row}, {index}] is {int(page_table[row, index])}, the query at"
+            f" position {positions[row]} reads the row's first {int(used[row])} pages of {size} tokens; each must be"
+            f" one of 0..{P - 1}"
         )
 
 
