@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from weft.attention import RopeConfig
-from weft.attention.rope import RotaryEmbedding, inverse_frequencies, rotation_magnitude
+from weft.attention.rope import _TABLE, RotaryEmbedding, inverse_frequencies, rotation_magnitude
 
 transformers = pytest.importorskip("transformers")
 
@@ -95,3 +95,44 @@ def test_bad_settings_are_named() -> None:
         RotaryEmbedding(7)
     with pytest.raises(ValueError, match=r"theta=0.*factor=0.5"):
         RotaryEmbedding(8, RopeConfig(theta=0, factor=0.5, scaling="linear"))
+
+
+SCALED = RopeConfig(scaling="yarn", **YARN, mscale=0.7)
+
+
+@pytest.mark.parametrize("rope", [RopeConfig(), SCALED, RopeConfig(interleaved=True)], ids=["plain", "yarn", "pairs"])
+def test_a_position_as_a_number_equals_the_same_in_a_tensor(rope: RopeConfig) -> None:
+    layer = RotaryEmbedding(10, rope)  # no multiple of a vector register
+    within = range(5, 5 + _TABLE)
+    for position in [*within, within.stop, within.stop + 1, 3, 0, 100_003, 100_002]:  # on, past the end, back, far
+        expected = layer(torch.tensor([[position]]))
+        for one, wanted in zip(layer(position), expected, strict=True):
+            assert one.shape == (1, 1, 1, 10)
+            assert torch.equal(one, wanted), position
+
+
+def test_a_table_is_kept_while_positions_lie_in_it() -> None:
+    rope = RotaryEmbedding(8)
+    first = rope(7)[0]
+    assert rope(6 + _TABLE)[0].untyped_storage().data_ptr() == first.untyped_storage().data_ptr()
+    assert rope(7 + _TABLE)[0].untyped_storage().data_ptr() != first.untyped_storage().data_ptr()
+
+
+def test_a_table_does_not_outlive_a_conversion() -> None:
+    rope = RotaryEmbedding(8)
+    rope.turns.zero_()  # makes a table that is recognised
+    assert not rope(100_003)[1].any()
+    rope.to(torch.bfloat16)
+    cos, sin = rope(100_003)
+    assert cos.dtype == sin.dtype == torch.float32
+    assert torch.equal(sin, RotaryEmbedding(8)(torch.tensor([[100_003]]))[1])
+    assert rope.to("meta")(100_003)[0].is_meta
+
+
+def test_a_table_of_inference_mode_serves_a_backward_pass() -> None:
+    rope, x = RotaryEmbedding(8), torch.randn(2, 1, 3, 8, requires_grad=True)
+    with torch.inference_mode():
+        rope(40)
+    rope.rotate(x, rope(41)).sum().backward()
+    (wanted,) = torch.autograd.grad(rope.rotate(x, rope(torch.tensor([[41]]))).sum(), x)
+    assert torch.equal(x.grad, wanted)
