@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..memory import address_space
+
 _QUICK = ("-fsyntax-only", "-w", "-fmax-errors=1", "-fdiagnostics-color=never", "-fno-diagnostics-show-caret")
 """No code is made, nothing is said but the first error."""
 
@@ -52,7 +54,7 @@ class Compiler:
     """After that long it is killed with all its children."""
 
     memory_mib: int = 6144
-    """Address space of one run."""
+    """Address space of one run; less where the system's hard limit is lower."""
 
     @functools.cached_property
     def version(self) -> str:
@@ -78,7 +80,7 @@ class Compiler:
 
     def _run(self, words: list[str], root: Path, text: bytes) -> Verdict:
         assert self.version  # a missing compiler is an error here, not a failing document
-        limited = ["/bin/sh", "-c", 'ulimit -v "$0" && exec "$@"', str(self.memory_mib * 1024), *words]
+        limited = ["/bin/sh", "-c", 'ulimit -v "$0" && exec "$@"', str(address_space(self.memory_mib) * 1024), *words]
         process = subprocess.Popen(
             limited,
             cwd=root,

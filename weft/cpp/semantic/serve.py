@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ..memory import address_space
 from .clang import Clang
 from .uses import Read, below, references
 
@@ -37,7 +38,7 @@ class Setup(NamedTuple):
         fresh: Files that are not read yet, as far as this process is to read them.
         standard: Of C++.
         seconds: Of the processor for one file, at most.
-        memory_mib: Address space of the process.
+        memory_mib: Address space of the process, at most; less where the system's hard limit is lower.
     """
 
     root: Path
@@ -90,8 +91,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to hear
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     setup: Setup = pickle.load(sys.stdin.buffer)
-    size = setup.memory_mib << 20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    memory = address_space(setup.memory_mib)
+    resource.setrlimit(resource.RLIMIT_AS, (memory << 20, memory << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     fresh = set(setup.fresh)
     while (request := _next(sys.stdin.buffer)) is not None:
@@ -101,7 +102,7 @@ def main() -> None:
         try:
             found = answer(setup, request, fresh)
         except MemoryError:
-            found = Answer(_NOTHING, frozenset(), Unread(f"more than {setup.memory_mib} MiB of memory"))
+            found = Answer(_NOTHING, frozenset(), Unread(f"more than {memory} MiB of memory"))
         fresh -= found.files
         pickle.dump(found, answers)
         answers.flush()

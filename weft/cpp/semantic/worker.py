@@ -29,7 +29,7 @@ class Limits:
     """Of the processor for one file with all that it includes."""
 
     memory_mib: int = 6144
-    """Address space."""
+    """Address space; less where the system's hard limit is lower."""
 
 
 _ATTEMPTS = 2
