@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 DECODE_TESTS = (
-    "test_replayed_launches_stay_right_while_rows_grow",
-    "test_half_precision",
-    "test_large_scores",
-    "test_two_runs_agree_to_the_bit",
+    "test_decode_launches.py::test_replayed_launches_stay_right_while_rows_grow",
+    "test_decode.py::test_half_precision",
+    "test_decode.py::test_large_scores",
+    "test_decode_launches.py::test_two_runs_agree_to_the_bit",
 )
 """Of the decode step, which `test_parity.py` does not reach: it has no gradients. The first captures a CUDA graph."""
 
@@ -66,7 +66,7 @@ REAL = Sizes(
     (4, 16, 1, 8),
     (2048, 4, 16, 2, 128),
     ("weft flash", "weft sdpa", "weft triton", "torch sdpa, flash", "torch sdpa, cudnn"),
-    ("tests/ops/test_parity.py", *(f"tests/ops/kernels/test_decode.py::{name}" for name in DECODE_TESTS)),
+    ("tests/ops/test_parity.py", *(f"tests/ops/kernels/{name}" for name in DECODE_TESTS)),
 )
 TOY = Sizes(
     "cpu",
