@@ -112,5 +112,9 @@ def test_ray_is_asked_for_by_name(tmp_path):
     # In a process of its own: Ray leaves handles of its servers behind, which become warnings of whatever test follows.
     process = multiprocessing.get_context("spawn").Process(target=use_ray, args=(tmp_path,))
     process.start()
-    process.join(60)
-    assert process.exitcode == 0
+    try:
+        process.join(60)
+        assert process.exitcode == 0, "None: no end in 60 seconds"
+    finally:
+        process.kill()  # Ray's servers end with the process that started them
+        process.join()
