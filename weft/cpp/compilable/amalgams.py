@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ..document import Document, Kind
 from ..index import ProjectIndex
 from .closure import JOIN, Selection, selected
-from .clusters import Ledger
+from .clusters import FULL, Ledger
 from .conflicts import Names
 from .forms import Form
 from .headers import Headers
@@ -56,7 +56,7 @@ class Amalgamator:
         depth: Includes followed from a file.
         count_tokens: Of a text.
         names: Of a file, for clashes with others.
-        ledger: Of what is written.
+        ledger: Of what is written; each document is added.
     """
 
     index: ProjectIndex
@@ -68,8 +68,8 @@ class Amalgamator:
     names: Callable[[str], Names]
     ledger: Ledger
 
-    def document(self, path: str, waiting: Sequence[str]) -> tuple[Document, list[str]] | None:
-        """The document that a file begins, and the files that stand whole in it.
+    def document(self, path: str, waiting: Sequence[str]) -> Document | None:
+        """The document that a file begins, with its tokens and the files that stand whole in it in the ledger.
 
         Args:
             path: The file.
@@ -84,16 +84,17 @@ class Amalgamator:
         if draft is None:
             return None
         for other in dict.fromkeys([*self._others(draft), *waiting]):
-            if draft.selection.tokens > 0.9 * self.budget:
+            if draft.selection.tokens > FULL * self.budget:
                 break
             if self._waits(other, draft) and self.size(other) + draft.selection.tokens <= self.budget:
                 self._add(draft, other)
         new = sum(self.size(root) for root in draft.roots if root not in self.ledger.covered)
         document = self._written(draft)
-        again = document.n_tokens - new
-        if document.n_tokens > self.budget or len(document.paths) < 2 or not self.ledger.allows(max(0, again), new):
+        again = max(0, document.n_tokens - new)  # include lines that are gone may be more than what came
+        if document.n_tokens > self.budget or len(document.paths) < 2 or not self.ledger.allows(again, new):
             return None
-        return document, draft.roots
+        self.ledger.add(draft.roots, again=again, new=new)
+        return document
 
     def _add(self, draft: Amalgam, path: str) -> bool:
         """Take a file whole; False if it does not fit or clashes with another one."""

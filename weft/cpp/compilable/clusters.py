@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from ..document import Document, Kind
@@ -12,7 +12,7 @@ from .conflicts import Names
 from .pasting import may_join, paste
 from .segments import to_document
 
-_FULL = 0.9
+FULL = 0.9
 """Of the budget: no further file is looked for above it."""
 
 _LOOK = 24
@@ -24,7 +24,11 @@ _NEW = 4
 
 @dataclass
 class Ledger:
-    """Tokens written so far and how many of them for the first time: what pasting again may still cost."""
+    """Tokens written so far and how many of them for the first time: what pasting again may still cost.
+
+    Whole files that are pasted into each other count with their own lengths, known before they are pasted, though the
+    document lacks their include lines. Parts of files count with what their documents have.
+    """
 
     limit: float
     """Written / distinct tokens, at most."""
@@ -41,6 +45,12 @@ class Ledger:
     def allows(self, again: int, new: int) -> bool:
         """Whether a document of so many repeated and new tokens keeps the limit."""
         return self.written + again + new <= self.limit * (self.distinct + new)
+
+    def add(self, paths: Iterable[str], *, again: int, new: int) -> None:
+        """Note a document of whole files, in the numbers by which `allows` has judged it."""
+        self.written += again + new
+        self.distinct += new
+        self.covered.update(paths)
 
 
 @dataclass
@@ -125,7 +135,7 @@ class Room:
     def extend(self, waiting: Sequence[str], names: Callable[[str], Names]) -> None:
         """Further files that have no document yet, if they get along with those that are here: users of them first."""
         tried: set[str] = set()
-        while self.tokens < _FULL * self.budget and len(tried) < 2 * _LOOK:
+        while self.tokens < FULL * self.budget and len(tried) < 2 * _LOOK:
             path = self._related(tried) or next((path for path in waiting[:_LOOK] if path not in tried), None)
             if path is None:
                 return

@@ -64,11 +64,7 @@ def documents(
         if stands_whole and cross_depth > 0 and not (circle and circle_fits):
             gathered = amalgams.document(path, following[:_LOOK])
             if gathered is not None:
-                document, roots = gathered
-                ledger.distinct += sum(size(root) for root in roots if root not in ledger.covered)
-                ledger.written += document.n_tokens
-                ledger.covered.update(roots)
-                yield document
+                yield gathered
                 continue
         room = Room(index, size, max_tokens, cross_depth, ledger)
         room.begin(path)
@@ -81,9 +77,7 @@ def documents(
             while document.n_tokens > max_tokens and room.drop_last():
                 document = room.document(count_tokens)
             if document.n_tokens <= max_tokens:
-                ledger.written += room.tokens
-                ledger.distinct += room.tokens - room.again
-                ledger.covered |= room.members.keys()
+                ledger.add(room.members, again=room.again, new=room.tokens - room.again)
                 yield document
                 continue
         ledger.covered.add(path)
