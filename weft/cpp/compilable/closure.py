@@ -45,9 +45,6 @@ class Selection:
     included: dict[str, int] = field(default_factory=dict)
     """What is needed once -> the first place of an include line that brings it; -1 for what stands as text."""
 
-    announced: dict[Scope, bytes] = field(default_factory=dict)
-    """Opened classes that do not stand -> a declaration that stands in the place of each."""
-
     def copy(self) -> Selection:
         """Another one of the same leaves, to be changed on its own."""
         copied = Selection(self.leaves, dict(self.forms), set(self.names), set(self.scopes), self.tokens, self.last)
@@ -61,6 +58,10 @@ class Selection:
     def comes_along(self, sticky: Leaf) -> bool:
         """Whether a sticky leaf stands wherever its scope does: each, unless there is little room."""
         return sticky.sticky
+
+    def announcements(self) -> Mapping[Scope, bytes]:
+        """Opened classes that do not stand -> a declaration that stands in the place of each; none in a wide cut."""
+        return {}
 
     def full(self) -> set[int]:
         """Places of the leaves that stand in full."""
@@ -277,7 +278,7 @@ def selected(selection: Selection) -> Iterator[tuple[str, list[tuple[int, int, b
                 (scope.start, item.inner, text[scope.start : item.inner]),
                 (item.tail, item.end, text[item.tail : item.end]),
             ]
-    for scope, text in selection.announced.items():
+    for scope, text in selection.announcements().items():
         files.setdefault(scope.facts.path, []).append((scope.start, scope.start, text))
     for path, pieces in files.items():
         yield path, sorted(pieces)

@@ -8,7 +8,7 @@ operators that it does not apply, friends that are not here. A class that is onl
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..symbols import identifiers
@@ -36,6 +36,9 @@ class NarrowSelection(Selection):
 
     special: bool = True
     """Whether specialisations stand wherever their template is named, or only as far as there is room left."""
+
+    announced: dict[Scope, bytes] = field(default_factory=dict)
+    """See `announcements`."""
 
     mentioned: set[bytes] = field(default_factory=set)
     """All names in what stands."""
@@ -78,6 +81,10 @@ class NarrowSelection(Selection):
     def comes_along(self, sticky: Leaf) -> bool:
         """Whether a leaf stands wherever its scope does."""
         return sticky.item.kind != "friend" and (self.preludes or sticky.item.kind != "conditional")
+
+    def announcements(self) -> Mapping[Scope, bytes]:
+        """Classes of which only a declaration stands."""
+        return self.announced
 
     def full(self) -> set[int]:
         """Places of the leaves that stand in full, among those of the wider cut."""
