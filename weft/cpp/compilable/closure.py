@@ -177,59 +177,75 @@ class _Walk:
         """Places that this leaf's names lead to, with the forms that suffice."""
         form = self.forms[leaf.place]
         local = form is Form.FULL and self._care != "some" and (leaf.makes_local or leaf.place in self._local)
-        last = self.last if leaf.item.kind in ("macro", "forward") else 0  # others see what stands before them
-        key = (leaf.place, form, self._care, local, last)
-        known = self._leaves.needs.get(key)
-        if known is None:
-            known = self._leaves.needs[key] = list(self._found(leaf, form, local))
+        known = self._found(leaf, form, local)
         if local:
             self._local.update(place for place, need in known if need is Form.FULL)
         return known
 
-    def _found(self, leaf: Leaf, form: Form, local: bool) -> Iterator[Need]:
-        shape, definers, leaves = leaf.shape(form), self._leaves.definers, self._leaves.all
+    def _found(self, leaf: Leaf, form: Form, local: bool) -> list[Need]:
+        """As `_needed`; from document to document most names in a leaf are defined in the same places."""
+        shape, definers = leaf.shape(form), self._leaves.definers
         names = shape.free & definers.keys()
-        names |= shape.members & self._leaves.members
+        if shape.members:
+            names |= shape.members & self._leaves.members
         if form is Form.FULL and self._care != "some":
             names |= leaf.operators & definers.keys()
-        names |= (leaf.scope.all_uses | leaf.read) & definers.keys()
+        names |= leaf.scope.all_uses & definers.keys()
+        names |= leaf.read & definers.keys()
         if leaf.pasted:
             names |= {name for name in definers if name.startswith(leaf.pasted)}
+        places = {name: definers[name] for name in names}
+        if leaf.item.kind == "forward":
+            places |= {name: definers[name] for name in leaf.defines & definers.keys()}
+        last = self.last if leaf.item.kind in ("macro", "forward") else 0  # others see what stands before them
+        key = (form, self._care, local)
+        before = leaf.found.get(key)
+        if before is not None and before[0] == last and before[1] == places:
+            return before[2]
+        found = list(self._look_up(leaf, form, local, names))
+        leaf.found[key] = (last, places, found)
+        return found
+
+    def _look_up(self, leaf: Leaf, form: Form, local: bool, names: set[bytes]) -> Iterator[Need]:
+        """What these names in a leaf lead to.
+
+        A leaf sees all before it, and in its class. A namespace of another file needs no opening of its own, unless a
+        directive names it.
+        """
+        shape, context = leaf.shape(form), self._context
+        definers, leaves, shells = self._leaves.definers, self._leaves.all, self._leaves.shells
+        own, facts, within = leaf.place, leaf.facts, leaf.scope.innermost_class
+        told = facts.meanings is not None
+        limit = self.last if leaf.item.kind == "macro" else own
+        if leaf.item.kind == "using" and not leaf.item.name:
+            shells = set()
         if leaf.item.kind == "forward" and leaf.text and self._care == "all":
             for name in sorted(leaf.defines & definers.keys()):
-                yield from ((place, self._context) for place in definers[name] if place < self.last)
+                yield from ((place, context) for place in definers[name] if place < self.last)
         announced: set[bytes] = set()
         if self._care != "all":
             bodiless = leaf.item.kind == "prototype" or (form < Form.SHORT and not shape.members)
             announced = shape.free if only_declares(leaf, form) else shape.pointed if bodiless else announced
         for name in sorted(names):
-            places = self._visible(leaf, definers[name])
-            if (symbols := leaf.means(name)) is not None:
-                places = [place for place in places if leaves[place].may_declare(name, symbols)]
+            symbols = leaf.means(name) if told else None
+            places = []
+            for place in definers[name]:
+                if place == own or (place >= limit and not (within and within in around(leaves[place].scope))):
+                    continue
+                if place in shells and leaves[place].facts is not facts:
+                    continue
+                if symbols is None or leaves[place].may_declare(name, symbols):
+                    places.append(place)
             if name in announced:
                 forward = [place for place in places if leaves[place].item.kind == "forward"]
-                yield from ((place, Form.FORWARD) for place in forward or places)
+                for place in forward or places:
+                    yield place, Form.FORWARD
             elif local:  # a type of its body may be a template's argument
-                yield from ((place, Form.FULL if leaves[place].is_template else self._context) for place in places)
+                for place in places:
+                    yield place, Form.FULL if leaves[place].is_template else context
             else:
-                yield from ((place, self._context) for place in places)
-
-    def _visible(self, leaf: Leaf, places: list[int]) -> list[int]:
-        """Of the leaves that define a name, those that this one may mean: all before it, and in its class.
-
-        A namespace of another file needs no opening of its own, unless a directive names it.
-        """
-        own, shells, leaves = leaf.place, self._leaves.shells, self._leaves.all
-        limit = self.last if leaf.item.kind == "macro" else own
-        within = leaf.scope.innermost_class
-        directive = leaf.item.kind == "using" and not leaf.item.name
-        return [
-            place
-            for place in places
-            if place != own
-            and (place < limit or (within is not None and within in around(leaves[place].scope)))
-            and (place not in shells or directive or leaves[place].facts is leaf.facts)
-        ]
+                for place in places:
+                    yield place, context
 
     def _take_tied(self, queue: list[Leaf]) -> bool:
         """Add operators and specialisations whose types are all here; False if they do not fit."""

@@ -32,6 +32,9 @@ _PRELUDE = 0.3
 _LOOK = 64
 """Leaves tried for the rest of a document where too much is repeated already."""
 
+_STARTS = 4
+"""Beginnings of documents that are kept: those of one file."""
+
 _ROOMY = 0.6
 """Of the budget: a document with less in it takes a leaf whose needs exceed the rest without their bodies."""
 
@@ -153,10 +156,21 @@ class Cutter:
             if not absorbed or absorbed == tried or kept & (absorbed | {path}):
                 continue
             tried = absorbed
-            start = Selection(Leaves({}, [], {}, set()))
-            budget = int(_PRELUDE * self.budget)
-            if self.headers.take(start, path, absorbed, kept, standing=set(), budget=budget):
+            start = self._wide_start(path, frozenset(absorbed), frozenset(kept))
+            if start is not None:
                 yield start
+
+    @functools.cached_property
+    def _wide_start(self) -> Callable[[str, frozenset[str], frozenset[str]], Selection | None]:
+        """As `_with_headers`, remembered: `opens` asks for what documents are then made from."""
+        return functools.lru_cache(_STARTS)(self._with_headers)
+
+    def _with_headers(self, path: str, absorbed: frozenset[str], kept: frozenset[str]) -> Selection | None:
+        """What documents of a file hold with declarations of these headers; None if there is no room for that."""
+        start = Selection(Leaves({}, [], {}, set()))
+        budget = int(_PRELUDE * self.budget)
+        fits = self.headers.take(start, path, absorbed, kept, standing=set(), budget=budget)
+        return start if fits else None
 
     def _narrow_starts(self, path: str, wide: Leaves) -> list[Selection]:
         """What documents hold that have no room for all that their leaves may need, and for the groups of includes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from ..index import ProjectIndex
@@ -58,18 +58,24 @@ class Headers:
             depth += 1
         return found - kept - set(paths), kept
 
+    @functools.cached_property
+    def _lines(self) -> dict[str, list[tuple[str, bool]]]:
+        return {}
+
     def _included(self, path: str) -> list[tuple[str, bool]]:
         """Files that it includes, and whether their declarations may stand instead."""
-        facts = self.index.facts
-        lines = zip(facts[path].includes, self.index.targets[path], strict=True)
-        return [
-            (target, line.unconditional and facts[target].guard is not None)
-            for line, target in lines
-            if target is not None
-        ]
+        if path not in self._lines:
+            facts = self.index.facts
+            lines = zip(facts[path].includes, self.index.targets[path], strict=True)
+            self._lines[path] = [
+                (target, line.unconditional and facts[target].guard is not None)
+                for line, target in lines
+                if target is not None
+            ]
+        return self._lines[path]
 
     def take(
-        self, selection: Selection, path: str, absorbed: set[str], kept: set[str], *, standing: set[str], budget: int
+        self, selection: Selection, path: str, absorbed: Set[str], kept: Set[str], *, standing: Set[str], budget: int
     ) -> bool:
         """Give a selection the leaves of a file and its headers, and take what stands of headers in any case.
 
@@ -102,7 +108,7 @@ class Headers:
         sticky = (leaf for leaf in self.leaves(path).sticky if leaf.item is not guard)
         return [leaf for leaf in sticky if not again(leaf, selection.included)]
 
-    def _unnamed(self, path: str, absorbed: set[str], kept: set[str], selection: Selection) -> list[int]:
+    def _unnamed(self, path: str, absorbed: Set[str], kept: Set[str], selection: Selection) -> list[int]:
         """Places in headers of what a file may use without naming it.
 
         These are specialisations in those that it includes itself, and classes that other files' text has announced so

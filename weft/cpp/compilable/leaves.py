@@ -20,6 +20,9 @@ _PASTED = re.compile(rb"\b([A-Za-z_]\w*_)\s*##")
 Need = tuple[int, Form]
 """A place, and the form that suffices there."""
 
+Found = tuple[int, dict[bytes, list[int]], list[Need]]
+"""The last place in full where that matters, and names with the places that define them; what a leaf needs then."""
+
 
 @dataclass(slots=True, eq=False)
 class Scope:
@@ -68,6 +71,9 @@ class Leaf:
     count: Callable[[bytes], int]
     read: frozenset[bytes] = frozenset()
     """Names that the text uses which its includes bring."""
+
+    found: dict[tuple[Form, str, bool], Found] = field(default_factory=dict)
+    """What it needed last as it stands in the walks so far: kept by `closure`."""
 
     included: str | None = None
     """What an include line brings, if a text needs one such line only."""
@@ -176,11 +182,8 @@ class Leaves:
     shells: set[int] = field(default_factory=set)
     """Places of the leaves without text that stand for the names of scopes, those in classes aside."""
 
-    needs: dict[tuple[int, Form, str, bool, int], list[Need]] = field(default_factory=dict)
-    """What each leaf needs as it stands in the walks so far: kept by `closure`, void when leaves are added."""
-
     def copy(self) -> Leaves:
-        """Another collection of the same leaves, without what is known of their needs."""
+        """Another collection of the same leaves."""
         copied = Leaves(dict(self.all), self.sticky, dict(self.definers), set(self.members), list(self.tied))
         copied.shells = set(self.shells)
         return copied
@@ -189,11 +192,11 @@ class Leaves:
         """Add another file's leaves, which stand elsewhere in the order."""
         self.all.update(other.all)
         for name, places in other.definers.items():
-            self.definers[name] = sorted([*self.definers.get(name, ()), *places])
+            known = self.definers.get(name)
+            self.definers[name] = places if known is None else sorted([*known, *places])  # lists are never changed
         self.members |= other.members
         self.tied += other.tied
         self.shells |= other.shells
-        self.needs.clear()
 
 
 def in_type(leaf: Leaf) -> bool:

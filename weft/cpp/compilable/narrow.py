@@ -7,6 +7,7 @@ operators that it does not apply, friends that are not here. A class that is onl
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -119,6 +120,9 @@ class _Walk:
     def __init__(self, selection: NarrowSelection, budget: int, *, partial: bool = False) -> None:
         self._to, self._budget, self._partial = selection, budget, partial
         self._leaves, self._members = selection.leaves, selection.members
+        self._open = {class_name(scope) for scope in selection.scopes if scope.item.kind == "namespace"}
+        """Names of the namespaces that stand."""
+
         self._local: set[int] = set()
         """Templates that types of functions' bodies may be given to."""
 
@@ -164,6 +168,7 @@ class _Walk:
         part._local, part._asked_for = self._local, self._asked_for
         if part.run([leaf.place], least(self._members, leaf)):
             vars(self._to).update(vars(trial))
+            self._open = part._open
 
     def _take(self, leaf: Leaf, form: Form, queue: list[Leaf]) -> bool:
         """Select a leaf in at least this form, and the scopes around it; False if there is no room."""
@@ -189,7 +194,7 @@ class _Walk:
         if self._to.tokens + cost > self._budget:
             return False
         self._to.tokens += cost
-        self._to.scopes.update(scopes)
+        self._enter(scopes)
         for scope in scopes:
             self._to.announced.pop(scope, None)
         forms[leaf.place] = form
@@ -207,9 +212,12 @@ class _Walk:
         whole = not needs.dependent or not self._to.instantiated.isdisjoint((leaf.place, class_of(leaf)))
         self._to.mentioned |= needs.mentioned if whole else needs.mentioned - needs.dependent
         self._to.asked |= needs.asked
+        instantiated, sparing = self._to.instantiated, not self._to.special
         for step in needs.steps:
-            shell = step.shell if step.shell is not None and self._is_open(step.name) else None
-            found = [one for one in step.leaves if one[0] is not shell and not self._spares(leaf, one[0])]
+            found = step.leaves
+            if sparing or (step.shell is not None and step.name in self._open):
+                shell = step.shell if step.name in self._open else None
+                found = [one for one in found if one[0] is not shell and not self._spares(leaf, one[0])]
             if not whole and step.loose:
                 found = [(other, form) for other, form in found if other.place not in step.loose]
             if step.announced:
@@ -226,7 +234,7 @@ class _Walk:
                     self._to.results |= other.shape(Form.BARE).free
                 if forms.get(other.place, -1) < form:  # most of them stand already
                     yield self._take(other, form, queue)
-                if whole or not step.dependent:
+                if (whole or not step.dependent) and not (other.text and other.place in instantiated):
                     self._instantiate(other, queue)
 
     def _instantiate(self, leaf: Leaf, queue: list[Leaf]) -> None:
@@ -253,9 +261,10 @@ class _Walk:
         scope = self._members.specialised[leaf.place]
         return scope is None or scope not in self._to.scopes
 
-    def _is_open(self, name: bytes) -> bool:
-        """Whether a namespace of this name stands."""
-        return any(scope.item.kind == "namespace" and name == class_name(scope) for scope in self._to.scopes)
+    def _enter(self, scopes: Iterable[Scope]) -> None:
+        """Let scopes stand."""
+        self._to.scopes.update(scopes)
+        self._open.update(class_name(scope) for scope in scopes if scope.item.kind == "namespace")
 
     def _announce(self, leaves: list[Leaf], queue: list[Leaf]) -> Iterator[bool]:
         """A forward declaration of what these define, or as little of it as there is."""
@@ -274,7 +283,7 @@ class _Walk:
                 if fits := self._to.tokens + cost <= self._budget:
                     self._to.tokens += cost
                     self._to.announced[scope] = text
-                    self._to.scopes.update(inside)
+                    self._enter(inside)
                     for other in (other for outer in inside for other in outer.sticky if self._to.comes_along(other)):
                         fits = self._take(other, _brief(other), queue) and fits
                     for other in self._members.named_by_announcement(leaf):
@@ -287,6 +296,7 @@ class _Walk:
     def _wanted(self) -> Iterator[Leaf]:
         """What no name leads to, as far as something asks for it."""
         to, everything = self._to, self._leaves.all
+        stands = functools.cache(self._stands)  # as long as nobody takes what is given
         for name in sorted(to.asked & self._leaves.members):
             for place in self._leaves.definers[name]:
                 scope = class_of(everything[place])
@@ -298,7 +308,7 @@ class _Walk:
             if everything[place].shape(Form.FULL).free & to.asked:
                 yield everything[place]  # something asks for its members by way of what it did not name
         for leaf, types in self._leaves.tied:
-            if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(self._stands, types)):
+            if leaf.place in to.forms or leaf.item.name.startswith("::") or not all(map(stands, types)):
                 continue
             symbols = operator_symbols(leaf)
             if class_of(leaf) is None and leaf.place > to.last:
