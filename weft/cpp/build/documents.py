@@ -152,12 +152,14 @@ class DocumentsTask:
 
 @contextlib.contextmanager
 def _seldom_collected() -> Iterator[None]:
+    """Circles of objects are looked for seldom inside, and once at the end: the next project needs that memory."""
     before = gc.get_threshold()
     gc.set_threshold(_COLLECTED_AFTER, *before[1:])
     try:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.collect()
 
 
 def peak_mb() -> float:
