@@ -30,7 +30,7 @@ from .scan import StepClock
 
 _COLLECTED_AFTER = 20_000
 """Objects more than there were: then circles of them are looked for that nothing holds. A document's leaves are many
-that stay, so looking after every 700, as Python does by itself, takes a tenth of the time and finds little."""
+that stay, so looking after every 700, as Python does by itself, takes up to a tenth of the time and finds little."""
 
 
 class ProjectError(RuntimeError):
