@@ -118,6 +118,13 @@ def test_a_table_is_kept_while_positions_lie_in_it() -> None:
     assert rope(7 + _TABLE)[0].untyped_storage().data_ptr() != first.untyped_storage().data_ptr()
 
 
+def test_a_table_of_a_layer_whose_buffers_stayed_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        rope = RotaryEmbedding(8)
+    for found, wanted in zip(rope(70), RotaryEmbedding(8)(torch.tensor([[70]])), strict=True):
+        assert torch.equal(found, wanted)
+
+
 def test_a_table_does_not_outlive_a_conversion() -> None:
     rope = RotaryEmbedding(8)
     rope.turns.zero_()  # makes a table that is recognised

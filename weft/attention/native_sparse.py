@@ -204,7 +204,7 @@ class NativeSparseAttention(HeadsLayer):
         """The branches' own parts of keys or values (B, T, branches * G, D), or the shared one three times."""
         if self.config.shared_kv:
             return (x,) * len(BRANCHES)
-        return x.view(*x.shape[:2], len(BRANCHES), self.num_groups, -1).unbind(2)
+        return x.view(*x.shape[:2], len(BRANCHES), self.num_groups, x.shape[3]).unbind(2)
 
     def _gates(self, x: Tensor) -> Tensor:
         """(B, T, H, 3), at least float32."""

@@ -75,11 +75,12 @@ class RotaryEmbedding(nn.Module):
         return (wide * cos).addcmul_(partners, sin).to(x.dtype)
 
     def _from_table(self, position: int) -> tuple[Tensor, Tensor]:
-        if self._table is None or not 0 <= position - self._table[0] < _TABLE:
+        table = self._table  # another thread may replace it meanwhile
+        if table is None or not 0 <= position - table[0] < _TABLE:
+            device = "cpu" if self.turns.is_meta else self.turns.device  # see `forward`
             with torch.inference_mode(False):  # read again later, maybe outside of the caller's mode
-                following = torch.arange(position, position + _TABLE, device=self.turns.device)
-                self._table = (position, *self(following[None]))
-        first, cos, sin = self._table
+                table = self._table = (position, *self(torch.arange(position, position + _TABLE, device=device)[None]))
+        first, cos, sin = table
         return cos.narrow(1, position - first, 1), sin.narrow(1, position - first, 1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> RotaryEmbedding:
