@@ -196,7 +196,7 @@ def test_wrong_flags_are_answered(
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("usable", [set(), {"flash"}, {"flash", "cudnn"}], ids=str)
+@pytest.mark.parametrize("usable", [set(), {"flash"}, {"flash", "cudnn"}], ids=["none", "flash", "both"])
 def test_sdpa_kernels_are_those_that_torch_says_it_can_use(usable: set[str], monkeypatch: pytest.MonkeyPatch):
     asked = []
     for name in ("flash", "cudnn"):

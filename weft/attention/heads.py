@@ -76,7 +76,8 @@ class HeadsLayer(AttentionLayer):
 
     def _output(self, out: Tensor) -> Tensor:
         """(B, T, H, Dv) -> (B, T, hidden_size)."""
-        return self.o_proj(out.flatten(2).flatten(0, 1)).view(*out.shape[:2], self.hidden_size)
+        rows = self.o_proj(out.flatten(2).flatten(0, 1))
+        return rows.view(*out.shape[:2], rows.shape[1])
 
     def _cache_layout(self, dtype: torch.dtype | None, device: torch.device | str | None) -> Layout:
         return self._layout(
