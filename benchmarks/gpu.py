@@ -7,7 +7,7 @@
 Needs torch, triton, numpy and pytest, and no installation of Weft. First several processes compile what the benchmarks
 will launch and run the parity suite: both take one core each, not the device. Each benchmark then has a process of its
 own, so that a crash or a hang costs that step alone; it writes its result after each length, so that what was measured
-stays, and what failed with its message. `gpu.json` says how each step ended.
+stays, and what failed with its message. `gpu-all.json` says how each step ended.
 Exit code 1: the parity suite failed, or a step did.
 """
 

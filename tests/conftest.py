@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ import torch
 import tests.interpreted  # noqa: F401  before any test can import Triton
 
 os.environ.setdefault("WEFT_TUNING", "off")  # the tests' choices must not depend on what this machine was tuned for
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a suite in the background: its tests send and expect Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -98,3 +98,13 @@ def test_a_training_step_is_one_graph():
     assert error(got, wanted) < 1e-6
     grads = [torch.autograd.grad(value, inputs) for value in (got, wanted)]
     assert all(error(x, y) < 1e-6 for x, y in zip(*grads, strict=True))
+
+
+def test_a_decode_step_is_an_operator_to_transforms():
+    _, (*arguments,) = calls()["decode"]
+    tensors, rest = arguments[:8], arguments[8:]
+    wanted, _ = decode.decode_step(*arguments)
+    mapped, _ = torch.func.vmap(lambda *xs: decode.decode_step.operator(*xs, *rest))(*(x[None] for x in tensors))
+    direct, _ = torch.func.vmap(lambda *xs: decode.decode_step(*xs, *rest))(*(x[None] for x in tensors))
+    assert torch.equal(direct, mapped)
+    torch.testing.assert_close(direct[0], wanted, rtol=0, atol=1e-6)  # sums in another order at most

@@ -44,7 +44,6 @@ class HeadsLayer(AttentionLayer):
             )
         super().__init__(hidden_size, config, rope_dim=Dk, score_dim=Dk)
         self.num_heads, self.num_groups, self.head_dim, self.v_head_dim = H, G, Dk, Dv
-        self.branches = branches
         self.q_proj = nn.Linear(hidden_size, H * Dk, bias=False)
         self.k_proj = nn.Linear(hidden_size, branches * G * Dk, bias=False)
         self.v_proj = nn.Linear(hidden_size, branches * G * Dv, bias=False)
@@ -67,12 +66,12 @@ class HeadsLayer(AttentionLayer):
         """q (B, T, H, Dk), k (B, T, branches * G, Dk), both rotated, and v (B, T, branches * G, Dv)."""
         # For one token the small operations cost what the products save. Hence rows: of (B, T, hidden_size) torch makes
         # rows itself, more slowly. And the products first: their weights push out of the caches what the rest runs on.
-        (B, T, _), rows, groups = x.shape, x.flatten(0, 1), self.branches * self.num_groups
+        (B, T, _), rows = x.shape, x.flatten(0, 1)
         q, k, v = self.q_proj(rows), self.k_proj(rows), self.v_proj(rows)
         turn = self.rope(at)
-        q = self.rope.rotate(self.q_norm(q.view(B, T, self.num_heads, self.head_dim)), turn)
-        k = self.rope.rotate(self.k_norm(k.view(B, T, groups, self.head_dim)), turn)
-        return q, k, v.view(B, T, groups, self.v_head_dim)
+        q = self.rope.rotate(self.q_norm(q.view(B, T, q.shape[1] // self.head_dim, self.head_dim)), turn)
+        k = self.rope.rotate(self.k_norm(k.view(B, T, k.shape[1] // self.head_dim, self.head_dim)), turn)
+        return q, k, v.view(B, T, v.shape[1] // self.v_head_dim, self.v_head_dim)
 
     def _output(self, out: Tensor) -> Tensor:
         """(B, T, H, Dv) -> (B, T, hidden_size)."""

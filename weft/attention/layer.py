@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from weft.attention.cache import LayerCache, Layout, Step
 from weft.attention.choice import BackendChoice
@@ -111,7 +112,8 @@ class AttentionLayer(nn.Module):
             return positions, step
         if x.shape[1] > 1:
             return cache.lengths[:, None] + torch.arange(x.shape[1], device=x.device), step
-        if step.even and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        traced = torch.compiler.is_compiling() or is_in_torch_dispatch_mode()  # what is kept shall be real numbers
+        if step.even and x.device.type == "cpu" and not traced:
             return step.starts[0], step
         return cache.lengths[:, None], step
 

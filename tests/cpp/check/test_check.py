@@ -6,6 +6,7 @@ import pytest
 from rich.console import Console
 
 from weft.cpp.check import CheckConfig, check, rows, show
+from weft.cpp.check.run import _left_out
 from weft.cpp.document import Span
 
 from .world import HEADER, SOURCE, project, row, write_jsonl
@@ -113,3 +114,12 @@ def test_another_tokenizer_than_the_builds_is_refused(tmp_path):
         check(folder, [project(tmp_path)])
     with pytest.raises(ValueError, match="another tokenizer than byte"):
         check(folder, [project(tmp_path)], CheckConfig(tokenizer="bytes"))
+
+
+def test_only_what_another_tree_of_the_build_gave_is_left_out(tmp_path):
+    core, other, elsewhere = tmp_path / "a" / "core", tmp_path / "b" / "core", tmp_path / "moved"
+    built = {"a/core": str(core), "b/core": str(other)}
+    assert _left_out(built, [core]) == {"b/core"}
+    assert _left_out(built, [core, other]) == set()
+    assert _left_out(built, [elsewhere]) == set()
+    assert _left_out({"core": "/gone/core", "x": "/gone/x"}, [core]) == {"x"}

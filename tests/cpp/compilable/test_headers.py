@@ -2,7 +2,7 @@
 
 import pytest
 
-from weft.cpp.compilable import documents
+from weft.cpp.compilable import documents, headers
 from weft.cpp.document import Document
 from weft.cpp.project import Project, SourceFile
 
@@ -52,3 +52,15 @@ def test_what_headers_include_stands_once_and_nothing_stands_of_a_header_that_no
     assert document.text.count(b"#include <vector>") == 1
     assert b"struct Other" in document.text
     assert b"C_H" not in document.text
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_leaves_of_few_files_are_kept(depth, monkeypatch):
+    held = []
+    monkeypatch.setattr(headers, "_KEPT", 2)
+    leaves = headers.Headers.leaves
+    monkeypatch.setattr(
+        headers.Headers, "leaves", lambda self, path: held.append(len(self._known)) or leaves(self, path)
+    )
+    made({f"f{n}.cc": functions(20).replace("int f", f"int of{n}_") for n in range(8)}, 1180, depth)
+    assert 2 <= max(held) <= 4

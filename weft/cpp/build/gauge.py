@@ -52,10 +52,15 @@ class Gauge:
 def repeated(look: Callable[[], None], *, seconds: float = _SECONDS) -> Iterator[None]:
     """Calls `look` in a thread of its own every so many seconds, until the block is left."""
     over = threading.Event()
+    failed: list[OSError] = []
 
     def run() -> None:
         while not over.wait(seconds):
-            look()
+            try:
+                look()
+            except OSError as error:  # a closed pipe, a full disk: raised where the block is left
+                failed.append(error)
+                return
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -64,3 +69,5 @@ def repeated(look: Callable[[], None], *, seconds: float = _SECONDS) -> Iterator
     finally:
         over.set()
         thread.join()
+    if failed:
+        raise failed[0]

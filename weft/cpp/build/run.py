@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib.util
 import time
@@ -91,9 +92,12 @@ def _build(
     mirror = Mirror(running.mirror) if running.mirror else None
     index = FileIndex(folder.work / "files.sqlite")
     emitter = Emitter(folder.out, config, {"format": config.format, "settings": decisive(settings)["settings"]}, mirror)
-    engine = open_engine(running.engine, workers=running.workers, address=running.address, tell=progress.say)
-    loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
-    try:
+    with contextlib.ExitStack() as closing:  # all of them, though a Ctrl-C may come out of the engine's end
+        closing.callback(index.close)
+        closing.callback(emitter.close)
+        engine = open_engine(running.engine, workers=running.workers, address=running.address, tell=progress.say)
+        closing.callback(engine.close)
+        loop = Loop(units, config, folder, inputs, engine, index, emitter, progress)
         loop.run()
         with loop.clock.step("shards"):
             emitter.finish()
@@ -108,10 +112,6 @@ def _build(
         }
         report = collect(config, units, index, emitter, loop.clock.seconds, about)
         write_report(report, folder.out)
-    finally:
-        engine.close()
-        emitter.close()
-        index.close()
     emitter.complete()
     if not running.keep_work:
         folder.clear()

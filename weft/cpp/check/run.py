@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -109,7 +109,7 @@ def check(
 
     sources = Sources(roots, said)
     compiled, ordered = Sample(config.sample, config.seed), Sample(config.order_sample, config.seed)
-    others = built.keys() - set(sources.names)
+    others = _left_out(built, roots)
     result = _read(folder, sources, others, BudgetMeasure(count, max_tokens), (compiled, ordered), tell)
     result.sample, result.seed = config.sample, config.seed
     if "partition" in config.measures:
@@ -179,6 +179,14 @@ def digest_of(folder: Path) -> str:
         name = shard.relative_to(folder).as_posix() if folder.is_dir() else shard.name
         digest.update(name.encode() + b"\0" + hashlib.sha256(shard.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _left_out(built: Mapping[str, str], roots: Sequence[Path]) -> set[str]:
+    """Projects of a build whose trees are not among these; none where no tree is one of the build's."""
+    given = {root.resolve() for root in roots}
+    own = {name for name, path in built.items() if Path(path).resolve() in given}
+    own |= built.keys() & {root.name for root in given}  # moved since
+    return built.keys() - own if own else set()
 
 
 def _build_of(folder: Path) -> dict[str, Any]:

@@ -78,7 +78,6 @@ class Amalgamator:
         Returns:
             None if there is no room for what the file needs, or it needs nothing.
         """
-        self.headers.forget()
         drafts = (Amalgam(Selection(Leaves({}, [], {}, set())), depth) for depth in range(self.depth, 0, -1))
         draft = next((draft for draft in drafts if self._add(draft, path)), None)
         if draft is None:

@@ -55,6 +55,7 @@ def documents(
     amalgams = Amalgamator(index, cutter.headers, size, max_tokens, cross_depth, count_tokens, known, ledger)
     waiting = _order(index)
     for position, path in enumerate(waiting):
+        cutter.headers.forget()
         if path in ledger.covered or not index.facts[path].text.strip():
             continue
         circle = index.circle(path)

@@ -25,7 +25,6 @@ _SCOPED = re.compile(rb"[^{]*\benum\s+(?:class|struct)\b")
 _SPECIAL = re.compile(rb"\btemplate\s*<\s*>")
 _NO_PARAMETERS = re.compile(rb"\w\s*\(\s*(?:void\s*)?\)")
 _STATIC = re.compile(rb"\bstatic\b")
-_ANNOUNCES = re.compile(rb"\bfriend\s+(?:class|struct|union)\s+\w+\s*;")
 _DESTROYED = re.compile(rb"~\s*([A-Za-z_]\w*)")
 
 

@@ -98,7 +98,8 @@ class DecodeOperator:
 
 
 def _somebody_looks_on() -> bool:
-    return is_in_torch_dispatch_mode() or torch.autograd._profiler_enabled()
+    transformed = torch._C._are_functorch_transforms_active()  # torch.func.vmap and its like
+    return transformed or is_in_torch_dispatch_mode() or torch.autograd._profiler_enabled()
 
 
 def decode_operator(name: str, *, device: str = "default") -> Callable[[StepFunction], DecodeOperator]:
