@@ -39,7 +39,7 @@ bench-cpu: .venv/.ready-train  ## every benchmark on this CPU, into benchmarks/r
 	@$(BIN)/weft bench decode --length 8192 16384 32768 65536 --repeats 25 --json benchmarks/results/decode.json
 	@$(BIN)/weft bench attention $(BENCH) --json benchmarks/results/attention.json --png docs/images/attention.png
 	@$(BIN)/weft bench selection $(BENCH) --json benchmarks/results/selection.json
-	@$(BIN)/weft bench train --hidden-size 256 --length 4096 16384 --json benchmarks/results/train.json
+	@$(BIN)/weft bench train --hidden-size 256 --length 4096 16384 --repeats 5 --budget 15 --json benchmarks/results/train.json
 	@$(BIN)/python tools/tables.py
 
 bench-gpu:  ## the parity suite and every benchmark on a CUDA device (8 minutes; needs torch, triton, numpy, pytest)
